@@ -1,0 +1,115 @@
+"""What an app is, and all that it may see of its agent.
+
+An app imports neither the agent nor another app: it is given an `AppContext` and nothing else.
+"""
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ztm.model import Endpoint, FileInfo
+from ztm.net.asgi import ASGIApp
+from ztm.net.base import Exchange, Network
+from ztm.net.http1 import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An endpoint as people name it."""
+
+    id: str
+    name: str
+
+
+class AppFiles(Protocol):
+    """An app's files: its own on this agent, and those it shares through the mesh."""
+
+    def read_local(self, path: str) -> bytes | None:
+        """The content of ``/local/{path}`` of this agent, or None."""
+
+    def write_local(self, path: str, data: bytes) -> None:
+        """Store ``/local/{path}``; it is on disk when this returns.
+
+        Raises:
+            StorageError: it is not.
+        """
+
+    def share(self, path: str, data: bytes) -> None:
+        """Store ``/shared/{own user}/{path}`` and advertise it; others see it within about a second.
+
+        Raises:
+            StorageError: it could not be stored.
+        """
+
+    def unshare(self, path: str) -> None:
+        """Mark ``/shared/{own user}/{path}`` as deleted, mesh-wide. Nothing happens if it never was."""
+
+    def shared(self) -> Mapping[str, FileInfo]:
+        """All live files below ``/shared/`` of this app in the mesh, by app path; from memory, no question asked."""
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever `shared` may have changed."""
+
+
+class AppContext(Protocol):
+    """One app's view of its agent, for one mesh."""
+
+    mesh: str
+    place: Place
+    """The own endpoint."""
+    user: str
+    """The owner: the user of the agent's certificate."""
+    network: Network
+    files: AppFiles
+    log: logging.LoggerAdapter[logging.Logger]
+
+    async def endpoints(self, *, id: str = "", name: str = "") -> list[Endpoint]:  # noqa: A002
+        """Endpoints of the mesh by id or name; all of them without either.
+
+        Raises:
+            UnreachableError: no hub is connected.
+        """
+
+    async def connect(self, endpoint: str) -> Exchange:
+        """Open a stream to the same app on another endpoint, without waiting for its answer.
+
+        Bytes may be written at once and leave together with the request. `Exchange.response` then tells
+        whether the other side took it: 200, or the status of whoever refused.
+
+        Raises:
+            UnreachableError: no hub leads there now.
+        """
+
+    async def request(self, endpoint: str, method: str, target: str, body: bytes = b"") -> Answer:
+        """Ask the same app on another endpoint.
+
+        Raises:
+            UnreachableError: no hub leads there now.
+            RefusedError: the way there refused it.
+            DeadlineError: no answer in time.
+            BrokenStreamError: the stream was cut.
+        """
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` until it ends or the app stops; what it raises is logged."""
+
+
+class App(Protocol):
+    """A running app, once per joined mesh."""
+
+    user_api: ASGIApp
+    """For the local user: below ``/api/meshes/{mesh}/apps/{provider}/{app}``."""
+    peer_api: ASGIApp
+    """For other endpoints; the verified `Peer` is in the scope's extensions as ``ztm.peer``."""
+
+    async def start(self) -> None:
+        """Take up what was configured before."""
+
+    async def stop(self) -> None:
+        """End listeners and streams."""
+
+
+AppFactory = Callable[[AppContext], App]
+"""Makes an app; does no I/O yet."""
+

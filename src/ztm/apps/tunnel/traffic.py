@@ -1,0 +1,91 @@
+"""What one inbound or outbound carries now, has carried, and what went wrong with it last.
+
+It only keeps books, and cuts what is live when told to; it moves no bytes.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Generic, Protocol, TypeVar
+
+from ztm.apps.tunnel.forms import ErrorShown, TrafficShown
+from ztm.net.base import Meter, Network
+
+QUIET = 1.0
+"""Seconds for which the same reason is not logged again: a busy port with a dead target must not fill the log."""
+
+
+class Live(Protocol):
+    """A connection or UDP session under way."""
+
+    meter: Meter
+
+    def abort(self, reason: str = "") -> None:
+        """Cut it."""
+
+
+L = TypeVar("L", bound=Live)
+
+
+class Traffic(Generic[L]):
+    """The connections of one tunnel end."""
+
+    def __init__(self) -> None:
+        self._live: set[L] = set()
+        self._total = 0
+        self._past = Meter()
+
+    def begin(self, live: L) -> None:
+        """Count a connection in."""
+        self._live.add(live)
+        self._total += 1
+
+    def end(self, live: L) -> None:
+        """Count it out, and its bytes in."""
+        self._live.discard(live)
+        self._past.sent += live.meter.sent
+        self._past.received += live.meter.received
+
+    def cut(self, reason: str, chosen: Callable[[L], bool] = lambda live: True) -> None:
+        """Cut those that are `chosen`."""
+        for live in [one for one in self._live if chosen(one)]:
+            live.abort(reason)
+
+    def shown(self) -> TrafficShown:
+        """All of it as numbers."""
+        meters = [self._past, *(live.meter for live in self._live)]
+        return TrafficShown(
+            open=len(self._live),
+            total=self._total,
+            sent=sum(meter.sent for meter in meters),
+            received=sum(meter.received for meter in meters),
+        )
+
+
+class Faults:
+    """The last failure of one tunnel end; each new one is logged, without flooding the log."""
+
+    def __init__(self, what: str, network: Network, log: logging.LoggerAdapter[logging.Logger]) -> None:
+        self._what = what
+        self._network = network
+        self._log = log
+        self._logged: tuple[str, float] = ("", 0.0)
+        self._wall = 0.0
+        self._message = ""
+
+    def note(self, reason: str) -> None:
+        """Remember `reason`, and log it unless it was logged just now."""
+        now = self._network.now()
+        self._wall, self._message = self._network.wall(), reason
+        said, at = self._logged
+        if reason != said or now - at >= QUIET:
+            self._logged = (reason, now)
+            self._log.warning("%s: %s", self._what, reason)
+
+    @property
+    def last(self) -> ErrorShown | None:
+        """The last one, or None."""
+        if not self._message:
+            return None
+        time = datetime.fromtimestamp(self._wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return ErrorShown(time=time, message=self._message)

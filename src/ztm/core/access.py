@@ -1,0 +1,121 @@
+"""Who may see which mesh file, whose a path is, and who may use an app's offer.
+
+It holds no state and knows neither files nor sessions. ``root`` has no special rights here.
+Source: spec mesh-protocol 11, 12; spec apps-network 1.3.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+from ztm.errors import LimitError, UsageError
+from ztm.model import Acl
+
+MAX_PATH = 1024
+"""Characters of a mesh path; v1's own paths stay below 300."""
+MAX_ACLS = 10_000
+"""ACL entries that one user may have stored."""
+ANYONE = "*"
+"""In a list of users: every user of the mesh."""
+
+_FILE = re.compile(r"/(?P<app>apps/[^/]+/[^/]+/)?(?P<room>users|shared)/(?P<owner>[^/]+)/.+", re.DOTALL)
+_RULED = re.compile(r"/apps/[^/]+/[^/]+/shared/(?P<owner>[^/]+)(?:/.+)?", re.DOTALL)
+_RULED_DEPTH = 6
+"""Parts of ``/apps/p/a/shared/u`` when split at slashes, the empty one before the first included."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def check_path(path: str) -> str:
+    """Return `path` if it is a well-formed absolute mesh path.
+
+    Raises:
+        UsageError: it is relative, too long, has an empty, ``.`` or ``..`` segment, or a control character.
+    """
+    if len(path) > MAX_PATH:
+        raise UsageError(f"a mesh path of {len(path)} characters; {MAX_PATH} are allowed")
+    first, *segments = path.split("/")
+    if first or not segments or any(segment in ("", ".", "..") for segment in segments):
+        raise UsageError(f"not a mesh path: {path!r} (absolute, without empty, . or .. segments)")
+    if _CONTROL.search(path):
+        raise UsageError(f"control character in mesh path {path!r}")
+    return path
+
+
+def owner_of(path: str) -> str | None:
+    """The user whose file `path` is, or None if no file can be there."""
+    found = _FILE.fullmatch(path)
+    return found["owner"] if found else None
+
+
+def may_read(path: str, user: str, acls: Mapping[str, Acl]) -> bool:
+    """Whether `user` may see the file at `path`; `acls` are all stored entries by path.
+
+    Of the owner's entries that apply, the deepest with a word for this user wins; without one, shared
+    files are readable.
+    """
+    found = _FILE.fullmatch(path)
+    if not found:
+        return False
+    if found["owner"] == user:
+        return True
+    if found["room"] == "users":
+        return False
+    return not found["app"] or _verdict(path, user, acls)
+
+
+def _verdict(path: str, user: str, acls: Mapping[str, Acl]) -> bool:
+    readable = True
+    for prefix in _ruling(path):
+        acl = acls.get(prefix)
+        word = (acl.users.get(user) or acl.all) if acl else ""
+        if word in ("block", "readonly"):
+            readable = word == "readonly"
+    return readable
+
+
+def _ruling(path: str) -> Iterator[str]:
+    """The paths whose ACL applies to `path`, outermost first; all of them name the path's owner."""
+    segments = path.split("/")
+    for depth in range(_RULED_DEPTH, len(segments) + 1):
+        yield "/".join(segments[:depth])
+
+
+def merge_acls(stored: Mapping[str, Acl], offered: Mapping[str, Acl], user: str) -> list[Acl]:
+    """What of `offered` by `user` replaces or adds to `stored`: own shared app paths, newer than the stored entry.
+
+    Everything else is skipped without a word, as v1 does; nothing given is changed.
+
+    Raises:
+        LimitError: the user would have more than `MAX_ACLS` entries.
+    """
+    accepted = [
+        acl
+        for path, acl in offered.items()
+        if acl.path == path
+        and _is_ruled_by(path, user)
+        and (path not in stored or acl.since_ms > stored[path].since_ms)
+    ]
+    added = sum(acl.path not in stored for acl in accepted)
+    if added and added + sum(_is_ruled_by(path, user) for path in stored) > MAX_ACLS:
+        raise LimitError(f"user {user} has too many ACL entries; {MAX_ACLS} are allowed")
+    return accepted
+
+
+def _is_ruled_by(path: str, user: str) -> bool:
+    found = _RULED.fullmatch(path)
+    if not found or found["owner"] != user:
+        return False
+    try:
+        check_path(path)
+    except UsageError:
+        return False
+    return True
+
+
+def may_use(owner: str, users: Collection[str], caller: str) -> bool:
+    """Whether `caller` may use what `owner` offers to `users`: the owner always, anyone if `ANYONE` is listed."""
+    return caller == owner or caller in users or ANYONE in users
+
+
+def may_enter(entrances: Collection[str], endpoint_id: str) -> bool:
+    """Whether a stream from that endpoint may enter; no entrances listed means all."""
+    return not entrances or endpoint_id in entrances

@@ -1,0 +1,1 @@
+"""The hub: the process that agents dial, which relays between them."""

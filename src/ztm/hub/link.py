@@ -1,0 +1,54 @@
+"""One TLS connection to the hub: who holds it by its certificate, and which endpoint it speaks for."""
+
+from ztm.core.registry import Owner
+from ztm.errors import ForbiddenError, NotFoundError
+from ztm.model import Address, Identity
+from ztm.net.base import Stream
+
+NO_SESSION = "No agent session established yet"
+"""What v1 agents know as the answer (spec mesh-protocol 5)."""
+
+
+class Link:
+    """Facts of one connection; everything about its peer comes from the certificate."""
+
+    __slots__ = ("_stream", "endpoint", "identity", "is_own", "local", "owner", "remote")
+
+    def __init__(self, stream: Stream, identity: Identity) -> None:
+        self._stream = stream
+        self.identity = identity
+        self.owner = Owner(identity.user, identity.key)
+        self.remote = stream.remote or Address("0.0.0.0", 1)
+        self.local = stream.local
+        self.is_own = stream.is_own
+        self.endpoint = ""
+        """Id of the endpoint whose session this connection carries; empty before one was accepted."""
+
+    @property
+    def user(self) -> str:
+        """The common name of the certificate."""
+        return self.identity.user
+
+    def speak_for(self, endpoint: str) -> None:
+        """Bind the connection to the endpoint whose session it carries.
+
+        Raises:
+            ForbiddenError: it carries another one's already.
+        """
+        if self.endpoint not in ("", endpoint):
+            raise ForbiddenError("one connection speaks for one endpoint")
+        self.endpoint = endpoint
+
+    def require_session(self) -> str:
+        """The endpoint id.
+
+        Raises:
+            NotFoundError: no session was accepted on this connection.
+        """
+        if not self.endpoint:
+            raise NotFoundError(NO_SESSION)
+        return self.endpoint
+
+    def cut(self, reason: str) -> None:
+        """End the connection and all that it carries."""
+        self._stream.abort(reason)

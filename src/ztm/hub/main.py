@@ -1,0 +1,53 @@
+"""`ztm run hub`: one hub as one process, until it is told to stop."""
+
+import asyncio
+import logging
+import signal
+import sys
+
+from ztm.hub.config import HubConfig
+from ztm.hub.hub import Hub
+from ztm.hub.root import issue_once
+from ztm.logs import log_to_stderr
+from ztm.net.aio import AioNetwork
+from ztm.net.aio import run as run_loop
+from ztm.net.allocator import keep_large_blocks
+
+log = logging.getLogger("ztm.hub")
+
+
+def run(config: HubConfig) -> int:
+    """Run a hub in the foreground; the process's exit status.
+
+    Raises:
+        ZtmError: it could not start.
+    """
+    log_to_stderr()
+    keep_large_blocks()
+    _root_permit(config)
+    return run_loop(_serve(config))
+
+
+def _root_permit(config: HubConfig) -> None:
+    if issue_once(config.data, config.names, config.permit):
+        print(  # noqa: T201 (for the person who started it)
+            f"The root permit is in {config.permit}: whoever has it administers the mesh. Join with:\n"
+            f"  ztm join my-mesh --as my-first-ep --permit {config.permit}",
+            file=sys.stderr,
+        )
+    elif config.permit is not None and not config.permit.exists():
+        log.warning("a root permit was issued before, so %s is not written; 'ztm root' makes another", config.permit)
+
+
+async def _serve(config: HubConfig) -> int:
+    hub = Hub(config, AioNetwork())
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await hub.start()
+        await stop.wait()
+    finally:
+        await hub.close()
+    return 0

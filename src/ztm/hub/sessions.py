@@ -1,0 +1,181 @@
+"""Sessions that lead to agents: control sessions with their pings, and passive ones for app streams.
+
+Each session has one task, which ends with it; a session that stops answering is closed, so that its
+agent notices and dials again, and no session's trouble delays another's pings.
+"""
+
+import asyncio
+import logging
+import uuid
+
+from ztm.errors import NotFoundError, UnreachableError, ZtmError
+from ztm.hub.link import Link
+from ztm.hub.state import HubState
+from ztm.model import check_name, check_uuid
+from ztm.net.base import Session
+from ztm.rest.client import call
+from ztm.rest.message import Request, Response
+from ztm.wire import paths
+
+log = logging.getLogger("ztm.hub")
+
+UNRESPONSIVE = 2.5
+"""Seconds of an unanswered PING after which another session is preferred."""
+
+
+class AgentSessions:
+    """Accepts the CONNECTs by which agents offer sessions, and picks one when a stream is to be opened."""
+
+    def __init__(self, state: HubState) -> None:
+        self._state = state
+        self._wanted: dict[str, str] = {}
+        """Passive sessions asked for and not yet come: sid to endpoint id."""
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        """By endpoint id."""
+
+    # ------------------------------------------------------------------ accepting
+
+    async def accept(self, request: Request) -> Response:
+        """CONNECT ``/api/endpoints/{ep}?name=`` or ``?sid=``. Source: spec mesh-protocol 6 and 7.
+
+        Raises:
+            ForbiddenError: the endpoint id belongs to another user or key.
+            LimitError: the hub takes no more endpoints.
+            StorageError: the endpoint is new and its owner cannot be written down.
+        """
+        link: Link = request.link
+        endpoint = check_uuid("endpoint", request.params["ep"])
+        self._state.registry.may_claim(endpoint, link.owner)
+        sid = request.query.get("sid")
+        session = self._passive(request, link, endpoint, sid) if sid else self._control(request, link, endpoint)
+        try:
+            await (self._until_idle(session) if sid else self._keep_pinging(endpoint, session))
+        finally:
+            self._state.registry.detach(endpoint, session, self._state.network.wall())
+            session.close("the hub closes this session")
+            log.info("endpoint %s: %s session ended", endpoint, "passive" if sid else "control")
+        return Response()
+
+    def _control(self, request: Request, link: Link, endpoint: str) -> Session:
+        state, now = self._state, self._state.network.wall()
+        name = check_name("endpoint", request.query.get("name", ""))
+        state.registry.check_room(endpoint, now)
+        if state.registry.is_new(endpoint):
+            state.store.save_owner(endpoint, link.user, link.identity.key)
+        link.speak_for(endpoint)
+        session = self._session(request, link)
+        state.registry.attach(endpoint, name, link.owner, session, link.remote, now)
+        log.info("endpoint %s (%s of %s) connected from %s", endpoint, name, link.user, link.remote)
+        return session
+
+    def _passive(self, request: Request, link: Link, endpoint: str, sid: str) -> Session:
+        if self._wanted.pop(sid, None) != endpoint:
+            raise NotFoundError(f"no session {sid[:64]} was asked for")
+        session = self._session(request, link)
+        now = self._state.network.wall()
+        self._state.registry.attach(endpoint, "", link.owner, session, link.remote, now, passive=True)
+        return session
+
+    def _session(self, request: Request, link: Link) -> Session:
+        config = self._state.config
+        return self._state.network.session(request.upgrade.accept(), "client", limits=config.sessions, own=link.is_own)
+
+    # ------------------------------------------------------------------ keeping
+
+    async def _keep_pinging(self, endpoint: str, session: Session) -> None:
+        """Ping until the session ends or fails to answer."""
+        over = asyncio.ensure_future(session.closed())
+        try:
+            while session.is_open and await self._ping(endpoint, session):
+                await asyncio.wait((over,), timeout=self._state.config.ping_every)
+        finally:
+            over.cancel()
+
+    async def _ping(self, endpoint: str, session: Session) -> bool:
+        config, network = self._state.config, self._state.network
+        begin = network.now()
+        try:
+            answer = await call(session, "GET", paths.PING, timeout=config.ping_timeout)
+        except ZtmError as error:
+            log.info("endpoint %s did not answer a ping: %s", endpoint, error)
+            return False
+        self._state.registry.pinged(endpoint, round((network.now() - begin) * 1000))
+        return answer.status == 200
+
+    async def _until_idle(self, session: Session) -> None:
+        """Hold a passive session for as long as it is used now and then."""
+        over = asyncio.ensure_future(session.closed())
+        try:
+            idle = False
+            while session.is_open and not (idle and not session.streams):
+                idle = not session.streams
+                await asyncio.wait((over,), timeout=self._state.config.passive_idle)
+        finally:
+            over.cancel()
+
+    # ------------------------------------------------------------------ picking
+
+    def pick(self, endpoint: str) -> Session:
+        """The session to open an app stream on: a passive one if there is one, for the next stream at least.
+
+        Raises:
+            UnreachableError: no session leads to the endpoint now.
+        """
+        registry = self._state.registry
+        control = self.control(endpoint)
+        passives: list[Session] = registry.passives(endpoint)
+        for passive in reversed(passives):
+            if passive.is_open and passive.silence < UNRESPONSIVE:
+                return passive
+        self._want_passive(endpoint, control)
+        return control
+
+    def control(self, endpoint: str) -> Session:
+        """The session to ask the agent something on.
+
+        Raises:
+            UnreachableError: no session leads to the endpoint now.
+        """
+        session: Session | None = self._state.registry.control(endpoint)
+        if session is None or not session.is_open:
+            raise UnreachableError("Agent not found")
+        return session
+
+    def _want_passive(self, endpoint: str, control: Session) -> None:
+        if endpoint not in self._asking:
+            task = asyncio.get_running_loop().create_task(self._ask_passive(endpoint, control))
+            self._asking[endpoint] = task
+            task.add_done_callback(lambda _: self._asking.pop(endpoint, None))
+
+    async def _ask_passive(self, endpoint: str, control: Session) -> None:
+        sid = str(uuid.uuid4())
+        self._wanted[sid] = endpoint
+        try:
+            await call(control, "GET", paths.fill(paths.SESSION, sid=sid), timeout=self._state.config.ping_timeout)
+        except ZtmError as error:
+            log.info("endpoint %s offers no session for app streams: %s", endpoint, error)
+        finally:
+            self._wanted.pop(sid, None)
+
+    # ------------------------------------------------------------------ asking an agent
+
+    async def ask(
+        self, endpoint: str, method: str, target: str, body: bytes = b"", *, limit: int = 8 << 20
+    ) -> Response:
+        """Pass a request on to an agent, and its answer back. Source: spec mesh-protocol 7, last paragraph.
+
+        Raises:
+            UnreachableError: no session leads there.
+            DeadlineError: no answer in time.
+            BrokenStreamError: the session ended first.
+        """
+        answer = await call(
+            self.control(endpoint),
+            method,
+            target,
+            body=body,
+            timeout=self._state.config.answer_timeout,
+            limit=limit,
+        )
+        kind = dict(answer.headers).get("content-type")
+        return Response(answer.status, answer.body, content_type=kind)

@@ -1,0 +1,1 @@
+"""The network seam and what fills it."""

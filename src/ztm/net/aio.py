@@ -1,0 +1,181 @@
+"""The portable network: asyncio (uvloop where it runs), `ssl` and `h2`.
+
+It decides nothing: who may connect is said by the certificates and by its callers.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from ztm.errors import CertificateError, ConflictError, DeadlineError, UnreachableError
+from ztm.model import Address
+from ztm.net.base import (
+    Accept,
+    Answer,
+    Datagrams,
+    Listener,
+    Meter,
+    Received,
+    Session,
+    SessionLimits,
+    Stream,
+    TlsConfig,
+)
+from ztm.net.flow import FlowStream, Pipe, splice
+from ztm.net.http2.session import Http2Session
+from ztm.net.listener import check_peer, listen_plain, listen_tls
+from ztm.net.tcp import TcpStream
+from ztm.net.tls import context
+from ztm.net.udp import UdpSocket
+
+
+class FlowNetwork:
+    """What does not depend on how bytes reach the machine: sessions and splices over `FlowStream`."""
+
+    def session(
+        self,
+        stream: Stream,
+        role: Literal["client", "server"],
+        *,
+        answer: Answer | None = None,
+        limits: SessionLimits | None = None,
+        own: bool = False,
+    ) -> Session:
+        """See `net.base.Network`."""
+        return Http2Session(_flow(stream), role, answer, limits or SessionLimits(), own)
+
+    async def splice(self, a: Stream, b: Stream, meter: Meter | None = None) -> None:
+        """See `net.base.Network`."""
+        count = meter or Meter()
+
+        def sent(size: int) -> None:
+            count.sent += size
+
+        def received(size: int) -> None:
+            count.received += size
+
+        await splice(_flow(a), _flow(b), sent, received)
+
+    def pipe(self, source: Stream, sink: Stream, carried: Callable[[int], None] | None = None) -> Awaitable[None]:
+        """See `net.base.Network`."""
+        return Pipe(_flow(source), _flow(sink), carried)
+
+
+def _flow(stream: Stream) -> FlowStream:
+    if not isinstance(stream, FlowStream):
+        raise TypeError(f"not a stream of this network: {type(stream).__name__}")
+    return stream
+
+
+class AioNetwork(FlowNetwork):
+    """See `net.base.Network`. One per process; it holds the TLS contexts made so far."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[tuple[str, str, bool], ssl.SSLContext] = {}
+
+    def now(self) -> float:
+        """See `net.base.Network`."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """See `net.base.Network`."""
+        return time.time()
+
+    async def dial(self, address: Address, tls: TlsConfig | None = None, *, timeout: float = 10.0) -> Stream:
+        """See `net.base.Network`."""
+        secured = self._context(tls, server=False) if tls is not None else None
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout):
+                _, stream = await loop.create_connection(
+                    TcpStream,
+                    address.host,
+                    address.port,
+                    ssl=secured,
+                    server_hostname="" if secured else None,
+                )
+        except TimeoutError as error:
+            raise DeadlineError(f"no answer from {address} within {timeout:g} s") from error
+        except ssl.SSLCertVerificationError as error:
+            raise CertificateError(f"{address} shows no valid certificate: {error.verify_message}") from error
+        except (OSError, ssl.SSLError, UnicodeError) as error:
+            raise UnreachableError(f"cannot connect to {address}: {_why(error)}") from error
+        if tls is not None:
+            check_peer(stream, tls.admit)
+        return stream
+
+    async def listen(
+        self, address: Address, accept: Accept, tls: TlsConfig | None = None, *, handshakes: int = 256
+    ) -> Listener:
+        """See `net.base.Network`."""
+        try:
+            if tls is None:
+                return await listen_plain(address, accept)
+            return await listen_tls(address, accept, self._context(tls, server=True), tls.admit, handshakes)
+        except (OSError, UnicodeError) as error:
+            raise ConflictError(f"cannot listen on {address}: {_why(error)}") from error
+
+    def _context(self, tls: TlsConfig, *, server: bool) -> ssl.SSLContext:
+        key = (tls.ca, tls.certificate, server)
+        if key not in self._contexts:
+            if len(self._contexts) > 64:  # renewals leave old ones behind
+                self._contexts.clear()
+            self._contexts[key] = context(tls, server=server)
+        return self._contexts[key]
+
+    async def listen_datagrams(self, address: Address, received: Received) -> Datagrams:
+        """See `net.base.Network`."""
+        loop = asyncio.get_running_loop()
+        try:
+            _, made = await loop.create_datagram_endpoint(
+                lambda: UdpSocket(received), local_addr=(address.host, address.port)
+            )
+        except (OSError, UnicodeError) as error:
+            raise ConflictError(f"cannot listen on {address} (udp): {_why(error)}") from error
+        return made
+
+    async def dial_datagrams(self, address: Address, received: Received) -> Datagrams:
+        """See `net.base.Network`."""
+        loop = asyncio.get_running_loop()
+        try:
+            _, made = await loop.create_datagram_endpoint(
+                lambda: UdpSocket(received), remote_addr=(address.host, address.port)
+            )
+        except (OSError, UnicodeError) as error:
+            raise UnreachableError(f"cannot send to {address} (udp): {_why(error)}") from error
+        return made
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, socket.gaierror):
+        return "the name does not resolve"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused (nothing listens there)"
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        return "the address is in use by another program"
+    if number == errno.EADDRNOTAVAIL:
+        return "the address is not one of this machine's"
+    if number in (errno.EACCES, errno.EPERM):
+        return "permission denied (ports below 1024 need privileges)"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def run(main: Awaitable[int]) -> int:
+    """Run `main` to its end on the fastest event loop there is."""
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_awaited(main))
+    with asyncio.Runner() as runner:
+        return runner.run(_awaited(main))
+
+
+async def _awaited(main: Awaitable[int]) -> int:
+    return await main

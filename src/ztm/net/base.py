@@ -1,0 +1,284 @@
+"""The network as everyone above sees it: the narrow seam that every implementation fills.
+
+`aio` is the portable implementation, `ztm.testing` has one on virtual time, and a native one can be put
+here without touching anything above. The rules that all of them keep are in `tests/contract`.
+
+Back-pressure is by consumption everywhere: credit goes back to a sender when the next hop has taken the
+bytes, not when they arrive. Nothing here decides who may talk to whom.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from ztm.model import Address, Identity
+
+Headers = Sequence[tuple[str, str]]
+"""Header fields in order, names in lower case, pseudo-headers included (RFC 9113 section 8.3)."""
+
+MAX_HELD = 2 << 20
+"""Bytes that one process may hold for one stalled stream, each way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConfig:
+    """One side's credentials of a mesh. All texts are PEM; there is no way to leave the CA out."""
+
+    ca: str
+    certificate: str
+    key: str = field(repr=False)
+    admit: Callable[[Identity], str | None] = lambda _identity: None
+    """Called with each verified peer; a text refuses it and is the reason. Must not block."""
+
+
+class Meter:
+    """Bytes carried by one splice so far, readable at any time."""
+
+    __slots__ = ("received", "sent")
+
+    def __init__(self) -> None:
+        self.sent = 0
+        """Bytes from the first stream to the second."""
+        self.received = 0
+        """Bytes from the second stream to the first."""
+
+
+class Stream(Protocol):
+    """One two-way byte flow with half-close: a TCP connection, a TLS session or an HTTP/2 stream."""
+
+    @property
+    def identity(self) -> Identity | None:
+        """The verified peer certificate of the session this stream is on; None without TLS."""
+
+    @property
+    def remote(self) -> Address | None:
+        """Where the peer's TCP connection comes from, or goes to."""
+
+    @property
+    def local(self) -> Address | None:
+        """The own end of that TCP connection."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether TLS showed that the peer is of this implementation (ALPN, spec mesh-protocol 8.4)."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether both directions have ended, in whichever way."""
+
+    async def read(self) -> bytes:
+        """The next bytes, or ``b""`` once the peer has ended its side. Taking them gives credit back.
+
+        Raises:
+            BrokenStreamError: the stream was cut.
+        """
+
+    def unread(self, data: bytes) -> None:
+        """Put `data` back before everything not yet read; for parsers that read one byte too many."""
+
+    async def write(self, data: bytes) -> None:
+        """Send `data`; returns once there is room for more. Cancelling it does not unsend.
+
+        Raises:
+            BrokenStreamError: the stream was cut.
+        """
+
+    def write_now(self, data: bytes) -> None:
+        """Queue `data` without waiting; for small heads that must leave together with what follows."""
+
+    def end(self) -> None:
+        """End the own side after what was written; the other direction goes on. Idempotent."""
+
+    def abort(self, reason: str = "") -> None:
+        """Cut both directions at once (TCP RST, HTTP/2 RST_STREAM). Idempotent."""
+
+    async def ended(self) -> None:
+        """Wait until both directions are over, in whichever way."""
+
+
+class Exchange(Stream, Protocol):
+    """An HTTP/2 stream seen as request and answer, with the body or CONNECT bytes as the stream itself."""
+
+    @property
+    def request(self) -> Headers:
+        """The request's header fields, pseudo-headers first."""
+
+    def respond(self, status: int, headers: Headers = (), *, end: bool = False) -> None:
+        """Send the answer's head (accepting side). Bytes then flow by the stream's own methods."""
+
+    async def response(self) -> tuple[int, Headers]:
+        """The answer's head (opening side). Bytes may be written before it has come.
+
+        Raises:
+            BrokenStreamError: the stream ended without one.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLimits:
+    """What one HTTP/2 session may cost its holder. Sizes are bytes, rates are per second.
+
+    Going over a rate ends that session and no other. An excess stream is refused, and the session
+    lives (v1 peers ignore MAX_CONCURRENT_STREAMS, spec mesh-protocol 4.1).
+    """
+
+    streams: int = 2048
+    """Streams that the peer may have open at once."""
+    held: int = 64 << 20
+    """Received and not yet taken, over all streams; beyond it the session's own window is kept shut."""
+    header_bytes: int = 64 << 10
+    """Of one header block, all CONTINUATION frames together; v1 takes at least 20 kB."""
+    resets: float = 200.0
+    """RST_STREAM before an answer was given, with a burst of ten seconds' worth."""
+    controls: float = 50.0
+    """SETTINGS and PING frames each, with the same burst."""
+
+
+class Session(Protocol):
+    """One HTTP/2 connection over any stream, in either role."""
+
+    @property
+    def identity(self) -> Identity | None:
+        """The verified peer of the underlying stream."""
+
+    @property
+    def remote(self) -> Address | None:
+        """The peer's address on the underlying stream."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether new streams may be tried."""
+
+    @property
+    def streams(self) -> int:
+        """Streams now open, both ways."""
+
+    @property
+    def silence(self) -> float:
+        """Seconds for which a PING has gone unanswered with nothing else heard; 0 while all is well."""
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds of the last answered PING, or None before the first."""
+
+    def open(self, headers: Headers, *, end: bool = False) -> Exchange:
+        """Start a stream at once; the head leaves together with what is written next.
+
+        Raises:
+            BrokenStreamError: the session is over.
+        """
+
+    def close(self, reason: str = "") -> None:
+        """End the session and cut its streams. Idempotent."""
+
+    async def closed(self) -> str:
+        """Wait for the end; the reason, for people."""
+
+
+class Listener(Protocol):
+    """An open listening port."""
+
+    @property
+    def address(self) -> Address:
+        """The address really bound, also when port 0 was asked for."""
+
+    def renew(self, tls: TlsConfig) -> None:
+        """Show another certificate of the same CA from the next handshake on.
+
+        Raises:
+            CertificateError: it is malformed.
+        """
+
+    async def close(self) -> None:
+        """Stop accepting; accepted streams live on."""
+
+
+class Datagrams(Protocol):
+    """An open UDP socket."""
+
+    @property
+    def address(self) -> Address:
+        """The own address."""
+
+    def send(self, data: bytes, to: Address | None = None) -> None:
+        """Send one datagram (to the dialled address, or to `to`); may be lost, as UDP is."""
+
+    def close(self) -> None:
+        """Close the socket. Idempotent."""
+
+
+Accept = Callable[[Stream], Awaitable[None]]
+"""Owns an accepted stream; the stream is aborted if it raises, and ended when it returns."""
+Answer = Callable[[Exchange], Awaitable[None]]
+"""Owns an incoming HTTP/2 stream, under the same rule."""
+Received = Callable[[bytes, Address], None]
+"""Takes one datagram and its sender. Must not block."""
+
+
+class Network(Protocol):
+    """All that the mesh asks of the machine's network."""
+
+    def now(self) -> float:
+        """Seconds on a monotonic clock; virtual under simulation."""
+
+    def wall(self) -> float:
+        """Epoch seconds; virtual under simulation."""
+
+    async def dial(self, address: Address, tls: TlsConfig | None = None, *, timeout: float = 10.0) -> Stream:
+        """Open a TCP connection, with mutual TLS when `tls` is given.
+
+        Raises:
+            UnreachableError: nobody listens there, or the name does not resolve.
+            DeadlineError: no answer within `timeout` seconds, TLS included.
+            CertificateError: the peer showed no certificate of this CA, or `admit` refused it.
+        """
+
+    async def listen(
+        self, address: Address, accept: Accept, tls: TlsConfig | None = None, *, handshakes: int = 256
+    ) -> Listener:
+        """Accept connections; each runs `accept` in a task of its own.
+
+        TLS handshakes slower than ten seconds are cut, and at most `handshakes` run at once.
+
+        Raises:
+            ConflictError: the address is in use or is not ours.
+        """
+
+    def session(
+        self,
+        stream: Stream,
+        role: Literal["client", "server"],
+        *,
+        answer: Answer | None = None,
+        limits: SessionLimits | None = None,
+        own: bool = False,
+    ) -> Session:
+        """Speak HTTP/2 over `stream`. `own` says that the peer is of this implementation, so frames may
+        be large and windows may grow. The session owns the stream from now on.
+        """
+
+    async def splice(self, a: Stream, b: Stream, meter: Meter | None = None) -> None:
+        """Join two streams until both directions have ended, passing each end of file on.
+
+        Cancelling it cuts both. Bytes that were read ahead and put back by `unread` go first.
+
+        Raises:
+            BrokenStreamError: either stream was cut; the other then is cut as well.
+        """
+
+    def pipe(self, source: Stream, sink: Stream, carried: Callable[[int], None] | None = None) -> Awaitable[None]:
+        """One direction of `splice`, started at once; `carried` is told the bytes as they pass."""
+
+    async def listen_datagrams(self, address: Address, received: Received) -> Datagrams:
+        """Open a UDP port.
+
+        Raises:
+            ConflictError: the address is in use or is not ours.
+        """
+
+    async def dial_datagrams(self, address: Address, received: Received) -> Datagrams:
+        """Open a UDP socket that talks to one address.
+
+        Raises:
+            UnreachableError: the name does not resolve.
+        """

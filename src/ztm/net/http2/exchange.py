@@ -1,0 +1,188 @@
+"""One HTTP/2 stream as a request, its answer and the bytes that follow.
+
+It queues what the windows do not let through yet and gives credit back as its consumer takes bytes;
+the frames themselves are the session's.
+"""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ztm.errors import BrokenStreamError, UsageError
+from ztm.model import Address, Identity
+from ztm.net.base import Headers
+from ztm.net.flow import FlowStream
+from ztm.net.http2.lenient import WINDOW
+
+if TYPE_CHECKING:
+    from ztm.net.http2.session import Http2Session
+
+
+class Http2Exchange(FlowStream):
+    """One stream of an `Http2Session`; made by the session only."""
+
+    __slots__ = (
+        "_answer",
+        "_answered",
+        "_head",
+        "_request",
+        "_responded",
+        "_session",
+        "_uncredited",
+        "number",
+        "outbox",
+        "received",
+        "waiting",
+        "window",
+    )
+
+    def __init__(self, session: "Http2Session", number: int, request: Headers) -> None:
+        super().__init__()
+        self._session = session
+        self.number = number
+        self._request = request
+        self._responded = False
+        self._answer: tuple[int, Headers] | None = None
+        self._answered: asyncio.Future[None] | None = None
+        self.outbox: deque[bytes] = deque()
+        """Bytes that wait for a window or for the session's own stream."""
+        self.waiting = False
+        """Whether the session will come back for the outbox by itself."""
+        self.window = WINDOW
+        """Bytes that the peer may have under way to us."""
+        self.received = 0
+        """Bytes arrived for which no credit was given back yet."""
+        self._uncredited = 0
+
+    # ------------------------------------------------------------------ facts
+
+    @property
+    def identity(self) -> Identity | None:
+        """See `net.base.Stream`."""
+        return self._session.identity
+
+    @property
+    def remote(self) -> Address | None:
+        """See `net.base.Stream`."""
+        return self._session.remote
+
+    @property
+    def local(self) -> Address | None:
+        """See `net.base.Stream`."""
+        return self._session.local
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the session's peer is of this implementation."""
+        return self._session.own
+
+    @property
+    def request(self) -> Headers:
+        """See `net.base.Exchange`."""
+        return self._request
+
+    # ------------------------------------------------------------------ heads
+
+    def respond(self, status: int, headers: Headers = (), *, end: bool = False) -> None:
+        """Send the answer's head; see `net.base.Exchange`.
+
+        Raises:
+            UsageError: it was sent before.
+        """
+        if self._responded:
+            raise UsageError("this request was answered before")
+        self._responded = True
+        if self.is_over:
+            return
+        self._session.send_head(self, [(":status", str(status)), *headers])
+        if end:
+            self.end()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the accepting side has sent its head."""
+        return self._responded
+
+    async def response(self) -> tuple[int, Headers]:
+        """The answer's head; see `net.base.Exchange`."""
+        while self._answer is None:
+            if self._reason is not None:
+                raise BrokenStreamError(self._reason)
+            if self._finished:
+                raise BrokenStreamError("the stream ended without an answer")
+            self._answered = asyncio.get_running_loop().create_future()
+            try:
+                await self._answered
+            finally:
+                self._answered = None
+        return self._answer
+
+    def answered(self, headers: Headers) -> None:
+        """The peer's answer came (its first head only; trailers are dropped)."""
+        if self._answer is None:
+            status = dict(headers).get(":status", "")
+            self._answer = (int(status) if status.isascii() and status.isdigit() else 502, headers)
+            self._wake_answered()
+
+    def finished(self) -> None:
+        """The peer ended its side."""
+        super().finished()
+        self._wake_answered()
+
+    def broken(self, reason: str) -> None:
+        """The stream was cut."""
+        self.outbox.clear()
+        super().broken(reason)
+        self._wake_answered()
+
+    def _wake_answered(self) -> None:
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_result(None)
+
+    # ------------------------------------------------------------------ bytes
+
+    def _transmit(self, data: bytes) -> int:
+        if self.outbox:
+            self.outbox.append(data)
+            return 0
+        sent = self._session.send_body(self, data)
+        if sent < len(data):
+            self.outbox.append(data[sent:] if sent else data)
+            self._session.wait(self)
+        return sent
+
+    def _end(self) -> None:
+        if not self.outbox:
+            self._session.send_end(self)
+
+    def drained(self) -> None:
+        """The outbox is empty: send the end, if it was asked for."""
+        if self._sent_end:
+            self._session.send_end(self)
+
+    def _abort(self, reason: str) -> None:  # noqa: ARG002 (RST_STREAM has no room for it)
+        self.outbox.clear()
+        self._session.send_reset(self)
+
+    def _settle(self) -> None:
+        super()._settle()
+        self._session.forget(self)
+
+    def _check_over(self) -> None:
+        if not self.outbox:
+            super()._check_over()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the peer has ended its side."""
+        return self._finished
+
+    # ------------------------------------------------------------------ credit
+
+    def _credit(self, size: int) -> None:
+        self.received -= size
+        self._session.held -= size
+        self._uncredited += size
+        if self._uncredited * 4 >= self.window and not self._finished:
+            self._session.open_window(self, self._uncredited)
+            self._uncredited = 0

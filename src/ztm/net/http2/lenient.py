@@ -1,0 +1,88 @@
+"""The `h2` connection as the mesh needs it: lenient where v1 peers are unusual, and cheap with many streams.
+
+This is the only file that touches `h2` below its documented surface; `docs/decisions/0002` says why, and
+`tests/unit/test_http2_lenient.py` holds each difference, so that a new version of `h2` cannot change one silently.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from h2.config import H2Configuration
+from h2.connection import AllowedStreamIDs, H2Connection
+from h2.settings import SettingCodes, Settings
+from h2.stream import H2Stream
+
+WINDOW = 1 << 20
+"""Initial window of a stream and of a session (spec mesh-protocol 4.1)."""
+FRAME = 16384
+"""Largest frame with v1 peers (the same section)."""
+OWN_FRAME = 65536
+"""Largest frame between our own peers: a quarter of the per-frame work, and still a small step in a queue."""
+NO_LIMIT = (1 << 31) - 1
+
+
+class _LenientStream(H2Stream):
+    """An `h2` stream that does not compare a body with its `content-length`.
+
+    `h2` ends the whole session when they differ, which would let one bad request harm its neighbours.
+    """
+
+    def _initialize_content_length(self, headers: Iterable[Any]) -> None:
+        """Leave the expected length unknown."""
+
+
+class LenientConnection(H2Connection):
+    """An `h2` connection for mesh sessions; `own` allows what only our own peers are known to take.
+
+    Accepts and sends CONNECT with ``:scheme`` and ``:path``; never ends a session over the number of
+    streams (v1 ignores MAX_CONCURRENT_STREAMS, so the layer above refuses the excess one by one).
+    """
+
+    MAX_CLOSED_STREAMS = 1024
+    """How many ended streams `h2` remembers the end of; late frames of older ones are refused all the same."""
+
+    def __init__(self, role: str, *, own: bool, header_bytes: int) -> None:
+        super().__init__(
+            H2Configuration(
+                client_side=role == "client",
+                header_encoding=None,
+                validate_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_inbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        frame = OWN_FRAME if own else FRAME
+        self.local_settings = Settings(
+            client=role == "client",
+            initial_values={
+                SettingCodes.HEADER_TABLE_SIZE: 4096,
+                SettingCodes.ENABLE_PUSH: 0,
+                SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
+                SettingCodes.MAX_FRAME_SIZE: frame,
+                SettingCodes.MAX_CONCURRENT_STREAMS: NO_LIMIT,
+                SettingCodes.MAX_HEADER_LIST_SIZE: header_bytes,
+            },
+        )
+        self.max_inbound_frame_size = frame
+        self.decoder.max_header_list_size = header_bytes
+
+    def _open_streams(self, remainder: int) -> int:  # noqa: ARG002
+        """None, always: the session counts and forgets streams itself, and a walk here would cost each new one."""
+        return 0
+
+    def forget(self, stream_id: int) -> None:
+        """Drop the state of a stream that is over, keeping only how it ended."""
+        stream = self.streams.pop(stream_id, None)
+        if stream is not None:
+            self._closed_streams[stream_id] = stream.closed_by
+
+    def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
+        stream = super()._begin_new_stream(stream_id, allowed_ids)
+        stream.__class__ = _LenientStream
+        return stream
+
+    def has_stream_window(self, stream_id: int) -> bool:
+        """Whether the stream's own window lets bytes through, whatever the session's does."""
+        stream = self.streams.get(stream_id)
+        return stream is not None and stream.outbound_flow_control_window > 0

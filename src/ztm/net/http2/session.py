@@ -1,0 +1,483 @@
+"""One HTTP/2 connection over any stream: frames in, frames out, in either role.
+
+Every received byte is accounted twice: against its stream's window, given back when the consumer has taken
+it, and against the session's window, given back on arrival as long as the session holds less than its bound.
+So one stalled stream holds at most its own window, and never stops its neighbours.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any
+
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    PingAckReceived,
+    PingReceived,
+    RemoteSettingsChanged,
+    RequestReceived,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
+from h2.exceptions import H2Error
+
+from ztm.core.limits import Bucket
+from ztm.errors import BrokenStreamError, LimitError
+from ztm.model import Address, Identity
+from ztm.net.base import Answer, Headers, SessionLimits
+from ztm.net.flow import FlowStream
+from ztm.net.http2.exchange import Http2Exchange
+from ztm.net.http2.lenient import LenientConnection
+
+log = logging.getLogger("ztm.net")
+
+SESSION_WINDOW = 8 << 20
+"""Receive window of a whole session: above the product of 400 Mbit/s and 160 ms."""
+BATCH = 256 << 10
+"""Framed bytes that may await one flush."""
+PING_EVERY = 5.0
+"""Seconds between PINGs (v1: ten); one unanswered shows a silent link."""
+SILENT_AFTER = 20.0
+"""Seconds without a byte from the peer after which the session is over; both ends notice within 30."""
+OWN_WINDOW_MAX = 1536 << 10
+"""Largest window of a stream between our own peers; with what waits in sockets it stays below `MAX_HELD`."""
+
+
+class Http2Session:
+    """See `net.base.Session`; made by `Network.session`."""
+
+    def __init__(
+        self,
+        stream: FlowStream,
+        role: str,
+        answer: Answer | None,
+        limits: SessionLimits,
+        own: bool,
+    ) -> None:
+        self.own = own
+        self.held = 0
+        """Received bytes not yet taken, over all streams."""
+        self._stream = stream
+        self._answer = answer
+        self._is_server = role == "server"
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._conn = LenientConnection(role, own=own, header_bytes=limits.header_bytes)
+        self._exchanges: dict[int, Http2Exchange] = {}
+        self._inbound = 0
+        """Streams that the peer opened and that are not over."""
+        self._ready: deque[Http2Exchange] = deque()
+        """Streams with an outbox that only wait for the session."""
+        self._framed = 0
+        self._unsent = 0
+        """Bytes handed to the stream below and not yet taken by it."""
+        self._flushing = False
+        self._reason: str | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+        self._tasks: dict[Http2Exchange, asyncio.Task[None]] = {}
+        now = self._loop.time()
+        self._resets = Bucket(limits.resets, limits.resets * 10)
+        self._controls = Bucket(limits.controls, limits.controls * 10)
+        self._heard = now
+        self._pinged: float | None = None
+        self.round_trip: float | None = None
+        self._timer = self._loop.call_later(PING_EVERY, self._tick)
+        self._conn.initiate_connection()
+        self._conn.increment_flow_control_window(SESSION_WINDOW - self._conn.inbound_flow_control_window)
+        stream.taken = self._below_took
+        self._flush()
+        stream.attach(self)
+
+    # ------------------------------------------------------------------ facts
+
+    @property
+    def identity(self) -> Identity | None:
+        """See `net.base.Session`."""
+        return self._stream.identity
+
+    @property
+    def remote(self) -> Address | None:
+        """See `net.base.Session`."""
+        return self._stream.remote
+
+    @property
+    def local(self) -> Address | None:
+        """The near end of the TCP connection below."""
+        return self._stream.local
+
+    @property
+    def is_open(self) -> bool:
+        """See `net.base.Session`."""
+        return self._reason is None
+
+    @property
+    def streams(self) -> int:
+        """See `net.base.Session`."""
+        return len(self._exchanges)
+
+    @property
+    def silence(self) -> float:
+        """See `net.base.Session`."""
+        if self._pinged is None:
+            return 0.0
+        return max(0.0, self._loop.time() - max(self._pinged, self._heard))
+
+    # ------------------------------------------------------------------ opening and ending
+
+    def open(self, headers: Headers, *, end: bool = False) -> Http2Exchange:
+        """Start a stream at once; see `net.base.Session`.
+
+        Raises:
+            BrokenStreamError: the session is over.
+            LimitError: the peer said that it takes no more streams.
+        """
+        if self._reason is not None:
+            raise BrokenStreamError(self._reason)
+        if len(self._exchanges) >= self._conn.remote_settings.max_concurrent_streams:
+            raise LimitError("the peer takes no more streams on this session")
+        number = self._conn.get_next_available_stream_id()
+        exchange = Http2Exchange(self, number, headers)
+        self._exchanges[number] = exchange
+        self.send_head(exchange, headers)
+        if end:
+            exchange.end()
+        return exchange
+
+    def close(self, reason: str = "") -> None:
+        """End the session with a GOAWAY that carries the reason; see `net.base.Session`."""
+        if self._reason is not None:
+            return
+        self._quietly(self._conn.close_connection, ErrorCodes.NO_ERROR, reason.encode()[:512])
+        self._flush()
+        self._over(reason or "closed by this side")
+        self._stream.end()
+
+    async def closed(self) -> str:
+        """Wait for the end; see `net.base.Session`."""
+        if self._reason is None:
+            waiter = self._loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
+        return self._reason or ""
+
+    def _fail(self, reason: str) -> None:
+        """End the session over what the peer did; its GOAWAY is in the buffer where there is one."""
+        self._flush()
+        self._over(reason)
+        self._stream.end()
+
+    def _over(self, reason: str) -> None:
+        if self._reason is not None:
+            return
+        self._reason = reason
+        self._timer.cancel()
+        for exchange in list(self._exchanges.values()):
+            self._cut(exchange, reason)
+        self._exchanges.clear()
+        self._ready.clear()
+        self._tasks.clear()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # ------------------------------------------------------------------ from the stream below
+
+    def push(self, data: bytes) -> None:
+        """Take what the peer sent."""
+        self._stream.credit(len(data))
+        if self._reason is not None:
+            return
+        self._heard = self._loop.time()
+        try:
+            events = self._conn.receive_data(data)
+        except H2Error as error:
+            self._fail(f"the peer broke HTTP/2: {type(error).__name__}: {error}"[:200])
+            return
+        except (ValueError, AssertionError, KeyError, IndexError) as error:
+            self._fail(f"the peer sent a malformed frame: {type(error).__name__}")
+            return
+        for event in events:
+            handler = _ON.get(type(event))
+            if handler is not None:
+                handler(self, event)
+                if not self.is_open:
+                    return
+        self._top_up()
+        self._schedule()
+
+    def finish(self) -> None:
+        """The peer closed the connection."""
+        self._over("the peer closed the connection")
+        self._stream.end()
+
+    def broke(self, reason: str) -> None:
+        """The connection was cut."""
+        self._over(reason)
+
+    def _below_took(self, size: int) -> None:
+        self._unsent -= size
+        if self._unsent <= 0 and self._reason is None:
+            self._pump()
+
+    # ------------------------------------------------------------------ events
+
+    def _on_request(self, event: RequestReceived) -> None:
+        number = event.stream_id
+        if self._answer is None or self._inbound >= self._limits.streams:
+            self._quietly(self._conn.reset_stream, number, ErrorCodes.REFUSED_STREAM)
+            self._conn.forget(number)
+            return
+        exchange = Http2Exchange(self, number, _text(event.headers))
+        self._exchanges[number] = exchange
+        self._inbound += 1
+        self._tasks[exchange] = self._loop.create_task(self._run(self._answer, exchange))
+
+    async def _run(self, answer: Answer, exchange: Http2Exchange) -> None:
+        try:
+            await answer(exchange)
+            exchange.end()
+        except asyncio.CancelledError:
+            exchange.abort("cancelled")
+            raise
+        except BrokenStreamError:
+            exchange.abort("the other side of it was cut")
+        except Exception:
+            log.exception("a stream's handler failed")
+            exchange.abort("the handler failed")
+        finally:
+            self._tasks.pop(exchange, None)
+
+    def _cut(self, exchange: Http2Exchange, reason: str) -> None:
+        """The peer ended `exchange` by force: tell its user, and stop the handler that works for nobody now."""
+        exchange.broken(reason)
+        task = self._tasks.get(exchange)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+
+    def _on_response(self, event: ResponseReceived) -> None:
+        exchange = self._exchanges.get(event.stream_id)
+        if exchange is not None:
+            exchange.answered(_text(event.headers))
+
+    def _on_data(self, event: DataReceived) -> None:
+        exchange = self._exchanges.get(event.stream_id)
+        data = event.data
+        if exchange is None or not data:
+            return
+        padding = event.flow_controlled_length - len(data)
+        exchange.received += len(data) + padding
+        self.held += len(data) + padding
+        exchange.arrived(data)
+        if padding:
+            exchange.credit(padding)
+
+    def _on_ended(self, event: StreamEnded) -> None:
+        exchange = self._exchanges.get(event.stream_id)
+        if exchange is not None:
+            exchange.finished()
+
+    def _on_reset(self, event: StreamReset) -> None:
+        exchange = self._exchanges.get(event.stream_id)
+        if exchange is None:
+            return
+        unanswered = self._is_server and not exchange.is_answered
+        self._cut(exchange, _reset_reason(event))
+        if unanswered and not self._resets.take(self._loop.time()):
+            self._conn.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            self._fail("the peer reset too many streams")
+
+    def _on_control(self, event: Event) -> None:
+        if not self._controls.take(self._loop.time()):
+            self._conn.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            self._fail("the peer sent too many SETTINGS or PING frames")
+        elif isinstance(event, RemoteSettingsChanged):
+            for exchange in self._exchanges.values():
+                self.wait(exchange)
+            self._pump()
+
+    def _on_pong(self, _event: PingAckReceived) -> None:
+        if self._pinged is not None:
+            self.round_trip = self._loop.time() - self._pinged
+            self._pinged = None
+
+    def _on_window(self, event: WindowUpdated) -> None:
+        if event.stream_id:
+            exchange = self._exchanges.get(event.stream_id)
+            if exchange is None or not exchange.outbox:
+                return
+            self.wait(exchange)
+        if self._ready:
+            self._pump()
+
+    def _on_goaway(self, event: ConnectionTerminated) -> None:
+        said = (event.additional_data or b"").decode("utf-8", "replace")
+        self._over(said or f"the peer ended the session (code {event.error_code})")
+        self._stream.end()
+
+    # ------------------------------------------------------------------ to the stream below
+
+    def send_head(self, exchange: Http2Exchange, headers: Headers) -> None:
+        """Frame a head; it leaves with the next flush."""
+        self._quietly(self._conn.send_headers, exchange.number, headers)
+        self._schedule()
+
+    def send_body(self, exchange: Http2Exchange, data: bytes) -> int:
+        """Frame as much of `data` as the windows and the stream below take now."""
+        sent, size = 0, len(data)
+        conn, number = self._conn, exchange.number
+        try:
+            while sent < size and self._unsent <= 0 and (exchange.waiting or not self._ready):
+                room = min(conn.local_flow_control_window(number), conn.max_outbound_frame_size, size - sent)
+                if room <= 0:
+                    break
+                conn.send_data(number, data[sent : sent + room] if room < size else data)
+                sent += room
+                self._framed += room
+                if self._framed >= BATCH:
+                    self._flush()
+        except H2Error:
+            return size  # the peer has ended the stream, and the event that says so is on its way
+        self._schedule()
+        return sent
+
+    def send_end(self, exchange: Http2Exchange) -> None:
+        """Frame the end of a stream (an empty DATA frame, as v1 does)."""
+        self._quietly(self._conn.send_data, exchange.number, b"", end_stream=True)
+        self._schedule()
+
+    def send_reset(self, exchange: Http2Exchange) -> None:
+        """Frame a RST_STREAM, unless the peer knows of the end already."""
+        self._quietly(self._conn.reset_stream, exchange.number, ErrorCodes.CANCEL)
+        self._schedule()
+
+    def open_window(self, exchange: Http2Exchange, size: int) -> None:
+        """Give `size` bytes of credit back, and more where a fast consumer on a long link can use it."""
+        if self.own and exchange.window < OWN_WINDOW_MAX and not exchange.received and self._is_long():
+            grown = min(exchange.window * 2, OWN_WINDOW_MAX)
+            size += grown - exchange.window
+            exchange.window = grown
+        self._quietly(self._conn.increment_flow_control_window, size, exchange.number)
+        self._schedule()
+
+    def _is_long(self) -> bool:
+        """Whether a window may be the bound: only where a round trip takes longer than a local network's."""
+        return self.round_trip is not None and self.round_trip > 0.005
+
+    def wait(self, exchange: Http2Exchange) -> None:
+        """Come back to `exchange` when the session's stream or window has room."""
+        if exchange.outbox and not exchange.waiting and self._conn.has_stream_window(exchange.number):
+            exchange.waiting = True
+            self._ready.append(exchange)
+
+    def _pump(self) -> None:
+        """Let the ready streams send in turn, a frame each, until the stream below or the window is full."""
+        while self._ready and self._unsent <= 0 and self._conn.outbound_flow_control_window > 0:
+            exchange = self._ready[0]
+            sent = 0
+            if exchange.outbox:
+                sent = self.send_body(exchange, exchange.outbox[0][: self._conn.max_outbound_frame_size])
+            self._ready.popleft()
+            exchange.waiting = False
+            if sent and exchange.outbox:
+                self._sent_from_outbox(exchange, sent)
+            self.wait(exchange)
+
+    def _sent_from_outbox(self, exchange: Http2Exchange, sent: int) -> None:
+        data = exchange.outbox[0]
+        if sent == len(data):
+            exchange.outbox.popleft()
+        else:
+            exchange.outbox[0] = data[sent:]
+        exchange.was_taken(sent)
+        if not exchange.outbox:
+            exchange.drained()
+            exchange._check_over()
+
+    def _schedule(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush_soon)
+
+    def _flush_soon(self) -> None:
+        self._flushing = False
+        self._flush()
+
+    def _flush(self) -> None:
+        self._framed = 0
+        data = self._conn.data_to_send()
+        if data:
+            self._unsent += len(data) - self._stream.send(data)
+
+    def _top_up(self) -> None:
+        """Give the session's window back, unless too much is held; it cannot leak, as it is set, not counted."""
+        if self.held > self._limits.held:
+            return
+        missing = SESSION_WINDOW - self._conn.inbound_flow_control_window
+        if missing * 2 >= SESSION_WINDOW:
+            self._quietly(self._conn.increment_flow_control_window, missing)
+
+    # ------------------------------------------------------------------ the rest
+
+    def forget(self, exchange: Http2Exchange) -> None:
+        """A stream is over: return what it held, drop its state."""
+        if self._exchanges.pop(exchange.number, None) is None:
+            return
+        if self._is_server:
+            self._inbound -= 1
+        was_full = self.held > self._limits.held
+        self.held -= exchange.received
+        exchange.received = 0
+        self._conn.forget(exchange.number)
+        if was_full and self._reason is None:
+            self._top_up()
+            self._schedule()
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        if now - self._heard > SILENT_AFTER:
+            self._over(f"the peer was silent for {SILENT_AFTER:.0f} s")
+            self._stream.abort("silent")
+            return
+        if self._pinged is None:
+            self._pinged = now
+            self._quietly(self._conn.ping, b"\0" * 8)
+            self._schedule()
+        self._timer = self._loop.call_later(PING_EVERY, self._tick)
+
+    def _quietly(self, frame: Any, *args: Any, **options: Any) -> None:
+        """Frame something for a stream that the peer may just have ended: then there is nothing to say."""
+        try:
+            frame(*args, **options)
+        except H2Error as error:
+            log.debug("not sent: %s", error)
+
+
+def _text(headers: Any) -> list[tuple[str, str]]:
+    return [
+        (bytes(name).decode("utf-8", "replace"), bytes(value).decode("utf-8", "replace")) for name, value in headers
+    ]
+
+
+def _reset_reason(event: StreamReset) -> str:
+    if event.error_code == ErrorCodes.REFUSED_STREAM:
+        return "the peer refused one more stream"
+    return "the peer reset the stream"
+
+
+_ON: dict[type[Event], Any] = {
+    RequestReceived: Http2Session._on_request,
+    ResponseReceived: Http2Session._on_response,
+    DataReceived: Http2Session._on_data,
+    StreamEnded: Http2Session._on_ended,
+    StreamReset: Http2Session._on_reset,
+    PingReceived: Http2Session._on_control,
+    RemoteSettingsChanged: Http2Session._on_control,
+    PingAckReceived: Http2Session._on_pong,
+    WindowUpdated: Http2Session._on_window,
+    ConnectionTerminated: Http2Session._on_goaway,
+}

@@ -1,0 +1,51 @@
+"""A UDP socket that hands each datagram to a call-back."""
+
+import asyncio
+from typing import cast
+
+from ztm.model import Address
+from ztm.net.base import Received
+
+
+class UdpSocket(asyncio.DatagramProtocol):
+    """See `net.base.Datagrams`."""
+
+    def __init__(self, received: Received) -> None:
+        self._received = received
+        self._transport: asyncio.DatagramTransport | None = None
+        self._full = False
+
+    @property
+    def address(self) -> Address:
+        """See `net.base.Datagrams`."""
+        name = self._transport.get_extra_info("sockname") if self._transport else ("", 0)
+        return Address(name[0], name[1])
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open."""
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """A datagram came."""
+        self._received(data, Address(addr[0], addr[1]))
+
+    def error_received(self, exc: Exception) -> None:
+        """An ICMP error came back; UDP promises nothing, so it is not one for us either."""
+
+    def send(self, data: bytes, to: Address | None = None) -> None:
+        """See `net.base.Datagrams`."""
+        if self._transport is not None and not self._full and not self._transport.is_closing():
+            self._transport.sendto(data, (to.host, to.port) if to else None)
+
+    def pause_writing(self) -> None:
+        """The kernel takes no more: drop what comes now, as a full network queue would."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        self._full = False
+
+    def close(self) -> None:
+        """See `net.base.Datagrams`."""
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,1 @@
+"""What is said on the network, pure: URLs, JSON and datagrams. No I/O, no decisions."""

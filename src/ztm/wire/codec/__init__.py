@@ -1,0 +1,106 @@
+"""Records to JSON bytes and back, with all the quirks of v1's JSON in this one room.
+
+It does no I/O and decides nothing. Every ``decode_*`` raises `UsageError`, and nothing else, for bytes that
+are not JSON of the expected shape; it is strict about types, ignores unknown fields, and takes null and a
+missing field alike for an absent value. Every ``encode_*`` gives compact UTF-8.
+Source: spec mesh-protocol 4.2, 5.1, 10, 11, 12.
+"""
+
+from ztm.wire.codec.apps import decode_app, decode_app_change, decode_apps, encode_app, encode_app_change, encode_apps
+from ztm.wire.codec.endpoints import (
+    decode_endpoint,
+    decode_endpoints,
+    decode_heartbeat,
+    decode_labels,
+    decode_users,
+    encode_endpoint,
+    encode_endpoints,
+    encode_heartbeat,
+    encode_labels,
+    encode_users,
+)
+from ztm.wire.codec.files import (
+    decode_acl,
+    decode_acls,
+    decode_file,
+    decode_files,
+    encode_acl,
+    encode_acls,
+    encode_file,
+    encode_files,
+)
+from ztm.wire.codec.hubs import (
+    decode_eviction,
+    decode_evictions,
+    decode_hub,
+    decode_hub_status,
+    decode_zone_hubs,
+    decode_zones,
+    encode_eviction,
+    encode_evictions,
+    encode_hub,
+    encode_hub_status,
+    encode_zone_hubs,
+    encode_zones,
+)
+from ztm.wire.codec.reports import (
+    decode_hops,
+    decode_log,
+    decode_ping_answer,
+    decode_stats,
+    decode_traffic,
+    encode_hops,
+    encode_log,
+    encode_ping_answer,
+    encode_stats,
+    encode_traffic,
+)
+
+__all__ = [
+    "decode_acl",
+    "decode_acls",
+    "decode_app",
+    "decode_app_change",
+    "decode_apps",
+    "decode_endpoint",
+    "decode_endpoints",
+    "decode_eviction",
+    "decode_evictions",
+    "decode_file",
+    "decode_files",
+    "decode_heartbeat",
+    "decode_hops",
+    "decode_hub",
+    "decode_hub_status",
+    "decode_labels",
+    "decode_log",
+    "decode_ping_answer",
+    "decode_stats",
+    "decode_traffic",
+    "decode_users",
+    "decode_zone_hubs",
+    "decode_zones",
+    "encode_acl",
+    "encode_acls",
+    "encode_app",
+    "encode_app_change",
+    "encode_apps",
+    "encode_endpoint",
+    "encode_endpoints",
+    "encode_eviction",
+    "encode_evictions",
+    "encode_file",
+    "encode_files",
+    "encode_heartbeat",
+    "encode_hops",
+    "encode_hub",
+    "encode_hub_status",
+    "encode_labels",
+    "encode_log",
+    "encode_ping_answer",
+    "encode_stats",
+    "encode_traffic",
+    "encode_users",
+    "encode_zone_hubs",
+    "encode_zones",
+]

@@ -1,0 +1,123 @@
+"""What is said between agents and hubs and is not in `ztm.model`: frozen records of single messages.
+
+They hold no rules and no JSON names; `ztm.wire.codec` turns them into bytes and back.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ztm.model import Address, Endpoint, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A number of agents and of app streams: what a hub can take, or what it has."""
+
+    agents: int = 0
+    sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HubStatus:
+    """What a hub says of itself. Times are epoch ms."""
+
+    id: str
+    since_ms: int
+    zone: str = "default"
+    ports: tuple[Address, ...] = ()
+    capacity: Load = Load()
+    load: Load = Load()
+    version: Version = field(default_factory=Version)
+    runtime: str = ""
+    """Version of what the hub runs on (`version.pipy.tag` on the wire)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What an agent says of itself every 15 s."""
+
+    name: str
+    hubs: tuple[str, ...] = ()
+    """Hub ids that it has a session with; v1 agents say none at first."""
+    version: Version = field(default_factory=Version)
+    labels: tuple[str, ...] = ()
+    runtime: str = ""
+    """Version of what the agent runs on (`agent.version.pipy.tag` on the wire)."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user as a hub lists it: how many endpoints, and the first few of them."""
+
+    name: str
+    count: int
+    endpoints: tuple[Endpoint, ...] = ()
+    """Without hubs, version and session counts, which the list leaves out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PingAnswer:
+    """An agent's answer to its hub's ping."""
+
+    id: str
+    name: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One stop of a ping, either an agent or a hub. Times are epoch ms, None if it was never reached."""
+
+    kind: Literal["endpoint", "hub"]
+    id: str
+    name: str = ""
+    """Of an endpoint."""
+    names: tuple[str, ...] = ()
+    """Of a hub: its ``host:port`` texts."""
+    start_ms: int | None = None
+    end_ms: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of a log."""
+
+    time: str
+    """ISO 8601 in UTC with ms, as in ``2026-11-23T11:24:51.738Z``."""
+    message: str
+    type: str = "info"
+    """``"info"`` or ``"error"``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Relayed app bytes per second over the last second, seen from an endpoint."""
+
+    send: float = 0
+    receive: float = 0
+    peers: dict[str, "Traffic"] = field(default_factory=dict)
+    """By endpoint id; only in the answer about one endpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppInfo:
+    """An app on an agent, as it tells its hub."""
+
+    provider: str
+    name: str
+    tag: str = ""
+    is_builtin: bool = False
+    is_downloaded: bool = False
+    is_published: bool = False
+    is_disabled: bool = False
+    is_running: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AppChange:
+    """What a POST wants of an app; None leaves it as it is."""
+
+    is_running: bool | None = None
+    is_published: bool | None = None
+    is_disabled: bool | None = None
