@@ -14,23 +14,23 @@ class _Way:
         self.limit = limit
         self.chunks: list[bytes] = []
         self.is_ended = False
-        self.wakers: set[asyncio.Event] = set()
+        self.waiting: set[asyncio.Future[None]] = set()
 
     @property
     def held(self) -> int:
         return sum(map(len, self.chunks))
 
     def wake(self) -> None:
-        for waker in self.wakers:
-            waker.set()
+        for waiter in self.waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.waiting.clear()
 
-    async def change(self) -> None:
-        waker = asyncio.Event()
-        self.wakers.add(waker)
-        try:
-            await waker.wait()
-        finally:
-            self.wakers.discard(waker)
+    def change(self) -> "asyncio.Future[None]":
+        """Done with the next change; waits from now on, not from when it is awaited."""
+        waiter = asyncio.get_running_loop().create_future()
+        self.waiting.add(waiter)
+        return waiter
 
 
 class MemoryStream:
@@ -113,12 +113,7 @@ class MemoryStream:
 
     async def ended(self) -> None:
         while self.aborted is None and not (self._in.is_ended and self._out.is_ended):
-            changes = [asyncio.ensure_future(way.change()) for way in (self._in, self._out)]
-            try:
-                await asyncio.wait(changes, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for change in changes:
-                    change.cancel()
+            await asyncio.wait([self._in.change(), self._out.change()], return_when=asyncio.FIRST_COMPLETED)
 
     @property
     def unsent(self) -> int:

@@ -56,13 +56,17 @@ class AppContext(Protocol):
     """One app's view of its agent, for one mesh."""
 
     mesh: str
-    place: Place
-    """The own endpoint."""
-    user: str
-    """The owner: the user of the agent's certificate."""
     network: Network
     files: AppFiles
     log: logging.LoggerAdapter[logging.Logger]
+
+    @property
+    def place(self) -> Place:
+        """The own endpoint."""
+
+    @property
+    def user(self) -> str:
+        """The owner: the user of the agent's certificate."""
 
     async def endpoints(self, *, id: str = "", name: str = "") -> list[Endpoint]:  # noqa: A002
         """Endpoints of the mesh by id or name; all of them without either.
@@ -112,4 +116,3 @@ class App(Protocol):
 
 AppFactory = Callable[[AppContext], App]
 """Makes an app; does no I/O yet."""
-

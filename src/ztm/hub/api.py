@@ -4,6 +4,7 @@ from ztm.errors import ForbiddenError, NotFoundError
 from ztm.hub.files import Files
 from ztm.hub.link import Link
 from ztm.hub.lists import Lists
+from ztm.hub.p2p import PeerToPeer
 from ztm.hub.relay import Relay
 from ztm.hub.sessions import AgentSessions
 from ztm.hub.state import HubState
@@ -20,6 +21,7 @@ def hub_api(state: HubState) -> Router:
     Lists(state, sessions).mount(router)
     Users(state).mount(router)
     Files(state, sessions).mount(router)
+    PeerToPeer(state).mount(router)
     router.add("CONNECT", paths.ENDPOINT, sessions.accept)
     relay = Relay(state, sessions)
     router.add("CONNECT", paths.ENDPOINT_APP, relay.connect)

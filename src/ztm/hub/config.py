@@ -35,7 +35,7 @@ class HubConfig:
     """A passive session without streams is closed after this."""
     sweep_every: float = 15.0
     """Between two looks for endpoints to forget, certificates to renew and writes to repeat."""
-    http: HttpLimits = field(default_factory=lambda: HttpLimits(idle_seconds=75.0))
+    http: HttpLimits = field(default_factory=lambda: HttpLimits(idle_seconds=75.0, body_bytes=64 << 20))
     sessions: SessionLimits = field(default_factory=SessionLimits)
 
     def __post_init__(self) -> None:

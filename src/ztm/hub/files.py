@@ -18,8 +18,6 @@ SETTLE = 0.5
 """Seconds by which an answer with changes waits for more of them (spec mesh-protocol 11)."""
 MAX_MAP = 64 << 20
 """Bytes of one advertisement: some 400,000 files."""
-MAX_FILE = 256 << 20
-"""Bytes of one file's content that is passed on."""
 
 
 class Files:
@@ -46,8 +44,8 @@ class Files:
         offered = codec.decode_files(await request.body(MAX_MAP))
         changed = self._state.files.advertise(endpoint, link.user, offered, self._state.now_ms(), self._state.acls)
         if changed:
-            self._state.store.save_files(changed)
             self._announce()
+        self._state.keep_files(changed)
         return Response(201)
 
     def _announce(self) -> None:
@@ -65,13 +63,21 @@ class Files:
         return self._json(request, since)
 
     async def _wait(self, request: Request, since: int) -> None:
-        """Until a change after `since` is visible; the caller's leaving cancels this handler."""
-        link: Link = request.link
-        while True:
-            changed = self._changed
-            if self._state.files.listing(link.user, self._state.acls, since):
-                return
-            await changed.wait()
+        """Until a change after `since` is visible, or nobody waits for it any more."""
+        await request.body()
+        gone = asyncio.ensure_future(request.gone())
+        try:
+            while not gone.done() and not self._state.files.listing(request.link.user, self._state.acls, since):
+                await self._change(gone)
+        finally:
+            gone.cancel()
+
+    async def _change(self, gone: asyncio.Future[None]) -> None:
+        change = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait((change, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            change.cancel()
 
     def _json(self, request: Request, since: int | None) -> Response:
         link: Link = request.link
@@ -99,7 +105,7 @@ class Files:
             raise NotFoundError("")
         if self._state.registry.control(endpoint) is None:
             raise NotFoundError("")
-        return await self._sessions.ask(endpoint, "GET", paths.fill(paths.FILE_DATA, hash=digest), limit=MAX_FILE)
+        return await self._sessions.fetch(endpoint, paths.fill(paths.FILE_DATA, hash=digest))
 
     async def set_acls(self, request: Request) -> Response:
         """An agent says who may see what its user owns; answered when it is on disk."""

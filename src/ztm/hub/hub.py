@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import logging
 
-from ztm.errors import CertificateError, StorageError
+from ztm.errors import CertificateError, UsageError, ZtmError
 from ztm.hub.api import hub_api
 from ztm.hub.config import HubConfig
 from ztm.hub.link import Link
 from ztm.hub.state import HubState
 from ztm.logs import LogRing
-from ztm.model import CA, Peer
+from ztm.model import Identity, Peer, check_user
 from ztm.net.asgi import LINK, PEER, serve_stream
 from ztm.net.base import Listener, Network, Stream, TlsConfig
 from ztm.pki import Authority, days_left, identity_of, new_key, public_key
@@ -21,6 +21,8 @@ log = logging.getLogger("ztm.hub")
 
 RENEW_BELOW = 30
 """Days left of the hub's own certificate (made for 90) at which a new one is made."""
+FAREWELL = 2.0
+"""Seconds for connections to end in when the hub stops, and for an agent to read why it was refused."""
 SAMPLE = 1.0
 """Seconds over which traffic rates are taken (spec mesh-protocol 18)."""
 
@@ -32,19 +34,27 @@ class Hub:
         self._config = config
         self._network = network
         secure_directory(config.data)
-        self._logs = LogRing(1000)
-        logging.getLogger("ztm.hub").addHandler(self._logs)
         self._store = HubStore(config.data)
-        authority = self._store.authority()
-        if authority is None:
-            raise CertificateError(f"no CA in {config.data}: run 'ztm root' or start the hub with --permit first")
-        self._state = HubState(config, network, self._store, authority, self._logs)
-        self._state.cut_evicted = self._cut_evicted
+        self._logs = LogRing(1000)
+        try:
+            self._state = HubState(config, network, self._store, self._authority(), self._logs)
+        except ZtmError:
+            self._store.close()
+            raise
         self._api = hub_api(self._state)
-        self._links: set[Link] = set()
         self._listener: Listener | None = None
         self._tls: TlsConfig | None = None
         self._chores: list[asyncio.Task[None]] = []
+        self._is_closing = False
+        self._left = asyncio.Event()
+        """Set as a connection ends."""
+        logging.getLogger("ztm").addHandler(self._logs)
+
+    def _authority(self) -> Authority:
+        authority = self._store.authority()
+        if authority is None:
+            raise CertificateError(f"no CA in {self._config.data}: run 'ztm root' or start the hub with --permit first")
+        return authority
 
     @property
     def state(self) -> HubState:
@@ -69,43 +79,64 @@ class Hub:
         log.info("Hub %s started at %s", self._state.id, self._listener.address)
 
     async def close(self) -> None:
-        """Stop listening, end all sessions, close the store."""
+        """Stop listening, end all sessions, close the store. Idempotent."""
+        self._is_closing = True
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
         if self._listener is not None:
             await self._listener.close()
-        for link in list(self._links):
-            link.cut("the hub stops")
-        logging.getLogger("ztm.hub").removeHandler(self._logs)
+        await self._cut_all()
+        logging.getLogger("ztm").removeHandler(self._logs)
         self._store.close()
+
+    async def _cut_all(self) -> None:
+        """Cut every connection, and let what works for them end before the store is closed."""
+        for link in list(self._state.links):
+            link.cut("the hub stops")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                while self._state.links:
+                    self._left.clear()
+                    await self._left.wait()
 
     # ------------------------------------------------------------------ connections
 
     async def _accept(self, stream: Stream) -> None:
         identity = stream.identity
-        if identity is None or identity.is_hub or identity.user == CA:
-            log.info("refused %s: not a user's certificate", stream.remote)
+        if identity is None or self._is_closing:
             return
-        refusal = self._state.evictions.refuses(identity, self._state.now_s())
+        refusal = self._refusal(identity)
         if refusal is not None:
             log.info("refused %s: %s", stream.remote, refusal)
             await self._say_why(stream, refusal)
             return
         link = Link(stream, identity)
-        self._links.add(link)
+        self._state.links.add(link)
         try:
-            await serve_stream(
-                self._network,
-                stream,
-                self._api,
-                {PEER: Peer(identity.user, ip=link.remote.host, port=link.remote.port), LINK: link},
-                http_limits=self._config.http,
-                session_limits=self._config.sessions,
-                own=stream.is_own,
-            )
+            await self._serve(stream, link)
         finally:
-            self._links.discard(link)
+            self._state.links.discard(link)
+            self._left.set()
+
+    def _refusal(self, identity: Identity) -> str | None:
+        """Why the holder of a valid certificate is not let in, or None if it is."""
+        try:
+            check_user(identity.user)
+        except UsageError as error:
+            return f"not a user's certificate: {error}"
+        return self._state.evictions.refuses(identity, self._state.now_s())
+
+    async def _serve(self, stream: Stream, link: Link) -> None:
+        await serve_stream(
+            self._network,
+            stream,
+            self._api,
+            {PEER: Peer(link.user, ip=link.remote.host, port=link.remote.port), LINK: link},
+            http_limits=self._config.http,
+            session_limits=self._config.sessions,
+            own=stream.is_own,
+        )
 
     async def _say_why(self, stream: Stream, refusal: str) -> None:
         """Our own agents are told the reason; v1 peers know a silent end as refusal (spec mesh-protocol 3)."""
@@ -113,16 +144,9 @@ class Hub:
             session = self._network.session(stream, "server", own=True)
             session.close(refusal)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(2.0):
+                async with asyncio.timeout(FAREWELL):
                     await stream.ended()
         stream.abort(refusal)
-
-    def _cut_evicted(self) -> None:
-        now = self._state.now_s()
-        for link in list(self._links):
-            refusal = self._state.evictions.refuses(link.identity, now)
-            if refusal is not None:
-                link.cut(refusal)
 
     # ------------------------------------------------------------------ own certificate
 
@@ -158,15 +182,18 @@ class Hub:
     async def _sweep_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(self._config.sweep_every)
-            self.sweep()
+            try:
+                self.sweep()
+            except Exception:
+                log.exception("the hub's upkeep failed; it is tried again in %g s", self._config.sweep_every)
 
     def sweep(self) -> None:
         """Forget endpoints that are gone, renew, and repeat writes that the disk refused."""
         for endpoint in self._state.registry.sweep(self._network.wall()):
             self._state.files.drop_source(endpoint)
             log.info("endpoint %s is gone", endpoint)
-        self.renew_if_due()
-        try:
-            self._state.save_evictions()
-        except StorageError as error:
-            log.error("%s", error)
+        for chore in (self.renew_if_due, self._state.save_all):
+            try:
+                chore()
+            except ZtmError as error:
+                log.error("%s", error)

@@ -29,15 +29,14 @@ class Link:
         """The common name of the certificate."""
         return self.identity.user
 
-    def speak_for(self, endpoint: str) -> None:
-        """Bind the connection to the endpoint whose session it carries.
+    def check_speaks_for(self, endpoint: str) -> None:
+        """Return if the connection may carry a session of `endpoint`.
 
         Raises:
             ForbiddenError: it carries another one's already.
         """
         if self.endpoint not in ("", endpoint):
-            raise ForbiddenError("one connection speaks for one endpoint")
-        self.endpoint = endpoint
+            raise ForbiddenError(f"this connection speaks for endpoint {self.endpoint}; open another one")
 
     def require_session(self) -> str:
         """The endpoint id.

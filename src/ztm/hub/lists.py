@@ -16,6 +16,10 @@ from ztm.wire.records import Hop, HubStatus, Load, User
 
 MAX_PAGE = 1000
 """Rows of one answer; the default is v1's 100."""
+MAX_HEARTBEAT = 64 << 10
+"""Bytes of one heartbeat; v1's have less than one kilobyte."""
+MAX_PING = 60
+"""Seconds that a ping may wait for the endpoint."""
 
 
 class Lists:
@@ -68,7 +72,7 @@ class Lists:
         """An agent says how it is."""
         link: Link = request.link
         endpoint = link.require_session()
-        said = codec.decode_heartbeat(await request.body(1 << 20))
+        said = codec.decode_heartbeat(await request.body(MAX_HEARTBEAT))
         if said.name:
             check_name("endpoint", said.name)
         now = self._state.network.wall()
@@ -125,7 +129,7 @@ class Lists:
 
     async def ping(self, request: Request) -> Response:
         """Ask an endpoint for a sign of life; a failure is told within the answer."""
-        state, endpoint = self._state, request.params["ep"]
+        state, endpoint, seconds = self._state, request.params["ep"], _patience(request)
         names = tuple(str(port) for port in self._ports(request.link))
         start = state.now_ms()
         found = state.registry.endpoint(endpoint, state.network.wall())
@@ -136,13 +140,13 @@ class Lists:
         elif state.registry.control(endpoint) is None:
             error = "Active session not found"
         else:
-            error, hops = await self._probe(endpoint)
+            error, hops = await self._probe(endpoint, seconds)
         own = Hop("hub", state.id, names=names, start_ms=start, end_ms=state.now_ms(), error=error)
         return Response(200, codec.encode_hops([own, *hops]), content_type=JSON)
 
-    async def _probe(self, endpoint: str) -> tuple[str | None, list[Hop]]:
+    async def _probe(self, endpoint: str, seconds: float) -> tuple[str | None, list[Hop]]:
         try:
-            answer = await self._sessions.ask(endpoint, "GET", paths.PING)
+            answer = await self._sessions.ask(endpoint, "GET", paths.PING, timeout=seconds)
         except ZtmError as error:
             return ("Response timeout" if error.status == 504 else str(error)), []
         if answer.status != 200:
@@ -168,6 +172,11 @@ def _page(request: Request) -> dict[str, int]:
         "limit": min(_count(request, "limit", 100), MAX_PAGE),
         "offset": _count(request, "offset", 0),
     }
+
+
+def _patience(request: Request) -> float:
+    """Half of what the caller waits, so that it hears of a failure. Source: spec mesh-protocol 5.1."""
+    return float(max(1, min(_count(request, "timeout", 30), 2 * MAX_PING) / 2))
 
 
 def _count(request: Request, name: str, default: int) -> int:

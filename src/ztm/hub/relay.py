@@ -10,7 +10,7 @@ import logging
 
 from ztm.errors import BrokenStreamError, DeadlineError, ForbiddenError, LimitError, NotFoundError, UsageError
 from ztm.hub.link import Link
-from ztm.hub.sessions import AgentSessions
+from ztm.hub.sessions import AgentSessions, check_status
 from ztm.hub.state import HubState
 from ztm.model import check_uuid
 from ztm.net.base import Exchange, Headers
@@ -71,11 +71,13 @@ class Relay:
         try:
             there = network.pipe(caller, stream, lambda size: traffic.add(source, target, size))
             status, headers = await self._answer(stream)
-            if status != 200:
-                return await self._refusal(status, headers, stream)
+            if not 200 <= status <= 299:
+                return await self._refusal(check_status(status), headers, stream)
             request.upgrade.accept([field for field in headers if field[0].startswith("ztm-")])
             await network.pipe(stream, caller, lambda size: traffic.add(target, source, size))
             await there
+            await stream.ended()  # what waits for a window must leave before the stream is given up
+            await caller.ended()
             return Response()
         except BrokenStreamError as error:
             if request.upgrade.accepted:

@@ -19,7 +19,9 @@ def issue(data: Path, names: tuple[Address, ...]) -> str:
     secure_directory(data)
     store = HubStore(data)
     try:
-        return _issue(store, names, datetime.now(UTC))
+        permit = _issue(store, names, datetime.now(UTC))
+        store.mark_root_issued()
+        return permit
     finally:
         store.close()
 
@@ -38,6 +40,7 @@ def issue_once(data: Path, names: tuple[Address, ...], permit: Path | None) -> b
         if permit is None or store.root_issued():
             return False
         write_private(permit, _issue(store, names, datetime.now(UTC)))
+        store.mark_root_issued()
         return True
     finally:
         store.close()
@@ -51,5 +54,4 @@ def _issue(store: HubStore, names: tuple[Address, ...], now: datetime) -> str:
     key = new_key()
     certificate = authority.sign_user(ROOT, public_key(key), now)
     store.save_issued(ROOT, fingerprint(public_key(key)), identity_of(certificate).not_before)
-    store.mark_root_issued()
     return format_permit(Permit(ca=authority.certificate, certificate=certificate, bootstraps=names, key=key))

@@ -7,13 +7,14 @@ agent notices and dials again, and no session's trouble delays another's pings.
 import asyncio
 import logging
 import uuid
+from collections.abc import AsyncIterator
 
-from ztm.errors import NotFoundError, UnreachableError, ZtmError
+from ztm.errors import DeadlineError, NotFoundError, RefusedError, UnreachableError, ZtmError
 from ztm.hub.link import Link
 from ztm.hub.state import HubState
 from ztm.model import check_name, check_uuid
-from ztm.net.base import Session
-from ztm.rest.client import call
+from ztm.net.base import Exchange, Headers, Session
+from ztm.rest.client import call, call_ok
 from ztm.rest.message import Request, Response
 from ztm.wire import paths
 
@@ -21,6 +22,8 @@ log = logging.getLogger("ztm.hub")
 
 UNRESPONSIVE = 2.5
 """Seconds of an unanswered PING after which another session is preferred."""
+ASK_AGAIN = 30.0
+"""Seconds for which an agent that offered no passive session is not asked for one again."""
 
 
 class AgentSessions:
@@ -32,6 +35,10 @@ class AgentSessions:
         """Passive sessions asked for and not yet come: sid to endpoint id."""
         self._asking: dict[str, asyncio.Task[None]] = {}
         """By endpoint id."""
+        self._ask_at: dict[str, float] = {}
+        """Not before this time, by endpoint id, where asking was in vain."""
+        self._unused: set[Session] = set()
+        """Passive sessions that were not picked since they were last looked at."""
 
     # ------------------------------------------------------------------ accepting
 
@@ -53,6 +60,8 @@ class AgentSessions:
         finally:
             self._state.registry.detach(endpoint, session, self._state.network.wall())
             session.close("the hub closes this session")
+            self._unused.discard(session)
+            self._ask_at.pop(endpoint, None)
             log.info("endpoint %s: %s session ended", endpoint, "passive" if sid else "control")
         return Response()
 
@@ -60,9 +69,10 @@ class AgentSessions:
         state, now = self._state, self._state.network.wall()
         name = check_name("endpoint", request.query.get("name", ""))
         state.registry.check_room(endpoint, now)
+        link.check_speaks_for(endpoint)
         if state.registry.is_new(endpoint):
             state.store.save_owner(endpoint, link.user, link.identity.key)
-        link.speak_for(endpoint)
+        link.endpoint = endpoint
         session = self._session(request, link)
         state.registry.attach(endpoint, name, link.owner, session, link.remote, now)
         log.info("endpoint %s (%s of %s) connected from %s", endpoint, name, link.user, link.remote)
@@ -99,16 +109,18 @@ class AgentSessions:
         except ZtmError as error:
             log.info("endpoint %s did not answer a ping: %s", endpoint, error)
             return False
+        if answer.status != 200:
+            log.info("endpoint %s answered a ping with status %d", endpoint, answer.status)
+            return False
         self._state.registry.pinged(endpoint, round((network.now() - begin) * 1000))
-        return answer.status == 200
+        return True
 
     async def _until_idle(self, session: Session) -> None:
         """Hold a passive session for as long as it is used now and then."""
         over = asyncio.ensure_future(session.closed())
         try:
-            idle = False
-            while session.is_open and not (idle and not session.streams):
-                idle = not session.streams
+            while session.is_open and (session.streams or session not in self._unused):
+                self._unused.add(session)
                 await asyncio.wait((over,), timeout=self._state.config.passive_idle)
         finally:
             over.cancel()
@@ -126,6 +138,7 @@ class AgentSessions:
         passives: list[Session] = registry.passives(endpoint)
         for passive in reversed(passives):
             if passive.is_open and passive.silence < UNRESPONSIVE:
+                self._unused.discard(passive)
                 return passive
         self._want_passive(endpoint, control)
         return control
@@ -142,40 +155,85 @@ class AgentSessions:
         return session
 
     def _want_passive(self, endpoint: str, control: Session) -> None:
-        if endpoint not in self._asking:
-            task = asyncio.get_running_loop().create_task(self._ask_passive(endpoint, control))
-            self._asking[endpoint] = task
-            task.add_done_callback(lambda _: self._asking.pop(endpoint, None))
+        if endpoint in self._asking or self._state.network.now() < self._ask_at.get(endpoint, 0.0):
+            return
+        task = asyncio.get_running_loop().create_task(self._ask_passive(endpoint, control))
+        self._asking[endpoint] = task
+        task.add_done_callback(lambda _: self._asking.pop(endpoint, None))
 
     async def _ask_passive(self, endpoint: str, control: Session) -> None:
         sid = str(uuid.uuid4())
         self._wanted[sid] = endpoint
         try:
-            await call(control, "GET", paths.fill(paths.SESSION, sid=sid), timeout=self._state.config.ping_timeout)
+            await call_ok(control, "GET", paths.fill(paths.SESSION, sid=sid), timeout=self._state.config.ping_timeout)
         except ZtmError as error:
             log.info("endpoint %s offers no session for app streams: %s", endpoint, error)
+            if control.is_open:
+                self._ask_at[endpoint] = self._state.network.now() + ASK_AGAIN
         finally:
             self._wanted.pop(sid, None)
 
     # ------------------------------------------------------------------ asking an agent
 
     async def ask(
-        self, endpoint: str, method: str, target: str, body: bytes = b"", *, limit: int = 8 << 20
+        self, endpoint: str, method: str, target: str, body: bytes = b"", *, timeout: float | None = None
     ) -> Response:
         """Pass a request on to an agent, and its answer back. Source: spec mesh-protocol 7, last paragraph.
 
         Raises:
             UnreachableError: no session leads there.
-            DeadlineError: no answer in time.
+            DeadlineError: no answer in time (`timeout` seconds, or as configured).
             BrokenStreamError: the session ended first.
+            RefusedError: the agent's answer is none.
         """
-        answer = await call(
-            self.control(endpoint),
-            method,
-            target,
-            body=body,
-            timeout=self._state.config.answer_timeout,
-            limit=limit,
-        )
-        kind = dict(answer.headers).get("content-type")
-        return Response(answer.status, answer.body, content_type=kind)
+        seconds = timeout or self._state.config.answer_timeout
+        answer = await call(self.control(endpoint), method, target, body=body, timeout=seconds)
+        return Response(check_status(answer.status), answer.body, content_type=_kind(answer.headers))
+
+    async def fetch(self, endpoint: str, target: str) -> Response:
+        """The same for a GET whose answer may be long: it is passed on as the caller takes it.
+
+        Raises:
+            ZtmError: as `ask`.
+        """
+        head = ((":method", "GET"), (":scheme", "http"), (":path", target))
+        exchange = self.control(endpoint).open(head, end=True)
+        seconds = self._state.config.answer_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                status, headers = await exchange.response()
+            return Response(check_status(status), _pieces(exchange, seconds), content_type=_kind(headers))
+        except BaseException as error:
+            exchange.abort("no longer wanted")
+            if isinstance(error, TimeoutError):
+                raise DeadlineError(f"endpoint {endpoint} did not answer within {seconds:g} s") from error
+            raise
+
+
+async def _pieces(exchange: Exchange, seconds: float) -> AsyncIterator[bytes]:
+    try:
+        while True:
+            async with asyncio.timeout(seconds):
+                data = await exchange.read()
+            if not data:
+                return
+            yield data
+    except TimeoutError as error:
+        raise DeadlineError(f"nothing more came within {seconds:g} s") from error
+    finally:
+        exchange.abort("no longer wanted")
+
+
+def _kind(headers: Headers) -> str | None:
+    return dict(headers).get("content-type")
+
+
+def check_status(status: int) -> int:
+    """Return the status of a final answer, as an agent gave it.
+
+    Raises:
+        RefusedError: it is not one that can be passed on.
+    """
+    if not 200 <= status <= 599:
+        raise RefusedError(f"the agent answered with status {status}, which means nothing", answer=status)
+    return status

@@ -5,7 +5,7 @@ safety asks for it (evictions), disk first where a promise asks for it (everythi
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,9 +14,10 @@ from ztm.core.files import FileTable
 from ztm.core.registry import Owner, Registry
 from ztm.errors import StorageError
 from ztm.hub.config import HubConfig
+from ztm.hub.link import Link
 from ztm.hub.traffic import TrafficMeter
 from ztm.logs import LogRing
-from ztm.model import Acl, Eviction
+from ztm.model import Acl, Eviction, FileInfo
 from ztm.net.base import Network
 from ztm.pki import Authority
 from ztm.store.hub import HubStore
@@ -47,10 +48,12 @@ class HubState:
         """App streams open now."""
         self.ports = dict.fromkeys(config.names)
         """Addresses of this hub: the configured names, then those by which agents came."""
-        self.unsaved: dict[str, Eviction | None] = {}
+        self.links: set[Link] = set()
+        """The connections of users now, with or without a session."""
+        self._unsaved: dict[str, Eviction | None] = {}
         """Evictions (None: their removal) that act in memory and that the disk has not taken yet."""
-        self.cut_evicted: Callable[[], None] = lambda: None
-        """Cuts the connections of whoever is evicted now; set by whoever holds the connections."""
+        self._unsaved_files: dict[str, FileInfo] = {}
+        """Rows that are listed and that the disk has not taken yet."""
 
     def now_ms(self) -> int:
         """Epoch milliseconds by the hub's clock."""
@@ -66,21 +69,35 @@ class HubState:
 
     def keys_of(self, user: str) -> tuple[str, ...]:
         """Every key that the user is known to hold."""
-        return tuple(dict.fromkeys((*self.store.keys_of(user), *self.registry.keys_of(user))))
+        live = [link.identity.key for link in self.links if link.user == user]
+        try:
+            kept = self.store.keys_of(user)
+        except StorageError as error:  # an eviction must act all the same
+            log.error("the keys of user %s that are no longer in use are not known: %s", user, error)
+            kept = ()
+        return tuple(dict.fromkeys((*kept, *self.registry.keys_of(user), *live)))
 
     def evict(self, user: str, expiration: int | None) -> bool:
         """Shut a user out at once, then write it down; False if that was so already.
 
         Raises:
             ForbiddenError: the user cannot be evicted.
+            UsageError: the expiration is not in the future.
             StorageError: it acts, and the disk did not take it; it is tried again until it does.
         """
         if not self.evictions.evict(user, self.keys_of(user), self.now_s(), expiration):
             return False
-        self.cut_evicted()
+        self._cut_evicted()
         log.info("user %s is evicted", user)
         self._keep(user, self.evictions.of(user))
         return True
+
+    def _cut_evicted(self) -> None:
+        now = self.now_s()
+        for link in list(self.links):
+            refusal = self.evictions.refuses(link.identity, now)
+            if refusal is not None:
+                link.cut(refusal)
 
     def readmit(self, user: str) -> None:
         """Undo an eviction.
@@ -93,16 +110,31 @@ class HubState:
             self._keep(user, None)
 
     def _keep(self, user: str, eviction: Eviction | None) -> None:
-        self.unsaved[user] = eviction
-        self.save_evictions()
+        self._unsaved[user] = eviction
+        self._save_evictions()
 
-    def save_evictions(self) -> None:
+    def keep_files(self, changed: Mapping[str, FileInfo]) -> None:
+        """Write down rows of the file table, and those that the disk refused before.
+
+        Raises:
+            StorageError: they are listed, and the disk did not take them; it is tried again until it does.
+        """
+        self._unsaved_files.update(changed)
+        if self._unsaved_files:
+            self.store.save_files(self._unsaved_files)
+            self._unsaved_files.clear()
+
+    def save_all(self) -> None:
         """Write down what acts in memory only.
 
         Raises:
             StorageError: the disk still does not take it.
         """
-        for user, eviction in list(self.unsaved.items()):
+        self._save_evictions()
+        self.keep_files({})
+
+    def _save_evictions(self) -> None:
+        for user, eviction in list(self._unsaved.items()):
             try:
                 if eviction is None:
                     self.store.delete_eviction(user)
@@ -114,4 +146,4 @@ class HubState:
                     f"user {user} is {acts} now, but it is not on disk and would not outlive a restart: {error}; "
                     "make room, the hub goes on trying"
                 ) from error
-            del self.unsaved[user]
+            del self._unsaved[user]

@@ -2,7 +2,6 @@
 
 import logging
 
-from ztm.core.registry import Owner
 from ztm.errors import ForbiddenError, NotFoundError, StorageError, UsageError
 from ztm.hub.link import Link
 from ztm.hub.state import HubState
@@ -23,6 +22,8 @@ class Users:
 
     def __init__(self, state: HubState) -> None:
         self._state = state
+        self._asked: dict[str, int] = {}
+        """When each eviction was asked for, by the clock of whoever asked; it may be off from the hub's."""
 
     def mount(self, router: Router) -> None:
         """Add the routes."""
@@ -60,7 +61,7 @@ class Users:
         try:
             self._state.store.save_issued(user, key, identity_of(certificate).not_before)
         except StorageError as error:
-            if Owner(user, key).key not in self._state.keys_of(user):
+            if key not in self._state.keys_of(user):
                 raise
             log.warning("the renewal of user %s is not on disk: %s", user, error)
 
@@ -84,8 +85,9 @@ class Users:
         asked = _seconds(request, "time")
         expiration = _seconds(request, "expiration") if "expiration" in request.query else None
         known = self._state.evictions.of(user)
-        if known is not None and asked <= known.time:
+        if known is not None and asked <= self._asked.get(user, known.time):
             return Response(200)
+        self._asked[user] = asked
         return Response(201 if self._state.evict(user, expiration) else 200)
 
     async def readmit(self, request: Request) -> Response:

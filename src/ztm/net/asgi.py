@@ -58,7 +58,8 @@ async def serve_stream(
 ) -> None:
     """Serve `app` on `stream` in the HTTP version that its first bytes speak, until the stream is over.
 
-    Cancelling closes the session, or leaves the HTTP/1.1 stream to its owner.
+    The first byte may be awaited as long as `http_limits.idle_seconds`: v1 sends its preface only with its
+    first request. Cancelling closes the session, or leaves the HTTP/1.1 stream to its owner.
 
     Source: spec mesh-protocol 1 and 20.
     """

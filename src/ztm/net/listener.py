@@ -7,12 +7,13 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 
 from ztm.errors import CertificateError, UnreachableError, ZtmError
 from ztm.model import Address, Identity
 from ztm.net.base import Accept, TlsConfig
+from ztm.net.flow import FlowStream
 from ztm.net.tcp import TcpStream
 from ztm.net.tls import context
 
@@ -26,7 +27,7 @@ BREATH = 0.1
 """Seconds to wait when the process is out of file descriptors."""
 
 
-def check_peer(stream: TcpStream, admit: Callable[[Identity], str | None]) -> None:
+def check_peer(stream: FlowStream, admit: Callable[[Identity], str | None]) -> None:
     """Cut `stream` unless its verified certificate is admitted.
 
     Raises:
@@ -38,27 +39,28 @@ def check_peer(stream: TcpStream, admit: Callable[[Identity], str | None]) -> No
         raise CertificateError(f"{stream.remote} was refused: {refusal}")
 
 
-class Port:
-    """A listening port and the tasks of the connections it has accepted; see `net.base.Listener`."""
+class Acceptor:
+    """The tasks of accepted connections."""
 
-    def __init__(self, accept: Accept, sockets: list[socket.socket]) -> None:
+    def __init__(self, accept: Accept) -> None:
         self._accept = accept
-        self._sockets = sockets
         self._tasks: set[asyncio.Task[None]] = set()
-        self._name = sockets[0].getsockname()
 
-    @property
-    def address(self) -> Address:
-        """See `net.base.Listener`."""
-        return Address(self._name[0], self._name[1])
-
-    def start(self, stream: TcpStream) -> None:
+    def start(self, stream: FlowStream) -> None:
         """Give an accepted stream a task."""
-        task = asyncio.get_running_loop().create_task(self.own(stream))
+        self._own_task(self.own(stream))
+
+    def _own_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def own(self, stream: TcpStream) -> None:
+    def cancel(self) -> None:
+        """Cancel all of them."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    async def own(self, stream: FlowStream) -> None:
         """Run the handler; whatever it does, the stream is over afterwards."""
         try:
             await self._accept(stream)
@@ -72,6 +74,20 @@ class Port:
         except Exception:
             log.exception("the handler of a connection failed")
             stream.abort("the handler failed")
+
+
+class Port(Acceptor):
+    """A listening port and the connections it has accepted; see `net.base.Listener`."""
+
+    def __init__(self, accept: Accept, sockets: list[socket.socket]) -> None:
+        super().__init__(accept)
+        self._sockets = sockets
+        self._name = sockets[0].getsockname()
+
+    @property
+    def address(self) -> Address:
+        """See `net.base.Listener`."""
+        return Address(self._name[0], self._name[1])
 
     def renew(self, tls: TlsConfig) -> None:
         """See `net.base.Listener`; a plain port has nothing to renew."""
@@ -162,9 +178,7 @@ class _TlsPort(Port):
                 sock.close()
                 continue
             self._room -= 1
-            task = loop.create_task(self._secure(sock))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._own_task(self._secure(sock))
 
     async def _secure(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()

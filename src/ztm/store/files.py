@@ -47,8 +47,8 @@ def secure_directory(path: Path) -> None:
         raise StorageError(f"cannot use directory {path}: {reason(error)}") from error
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace `path` by a file of mode 0600 with this text (UTF-8), on disk when the call returns.
+def write_private(path: Path, content: str | bytes) -> None:
+    """Replace `path` by a file of mode 0600 with this content (text as UTF-8), on disk when the call returns.
 
     A symbolic link is followed; whatever else is not a regular file is refused.
 
@@ -60,7 +60,7 @@ def write_private(path: Path, text: str) -> None:
         target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
             raise UsageError(f"cannot write {path}: it exists and is not a regular file")
-        _replace(target, text.encode())
+        _replace(target, content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {reason(error)}") from error
 

@@ -27,3 +27,7 @@ class TunnelLimits:
     queued_datagrams: int = 256
     queued_bytes: int = 1 << 20
     """Of one UDP session in one direction while the stream takes nothing; what comes then is dropped."""
+
+
+LIMITS = TunnelLimits()
+"""What applies unless told otherwise."""

@@ -118,9 +118,7 @@ def _listen(address: Address) -> Address:
     try:
         ip = ip_address(_bare(address.host))
     except ValueError:
-        raise UsageError(
-            f"not an IP address to listen on: {address.host[:64]!r} (as in 127.0.0.1 or ::1)"
-        ) from None
+        raise UsageError(f"not an IP address to listen on: {address.host[:64]!r} (as in 127.0.0.1 or ::1)") from None
     return Address(str(ip), _port(address))
 
 

@@ -46,9 +46,9 @@ class Traffic(Generic[L]):
         self._past.sent += live.meter.sent
         self._past.received += live.meter.received
 
-    def cut(self, reason: str, chosen: Callable[[L], bool] = lambda live: True) -> None:
-        """Cut those that are `chosen`."""
-        for live in [one for one in self._live if chosen(one)]:
+    def cut(self, reason: str, chosen: Callable[[L], bool] | None = None) -> None:
+        """Cut those that are `chosen`, or all."""
+        for live in [one for one in self._live if chosen is None or chosen(one)]:
             live.abort(reason)
 
     def shown(self) -> TrafficShown:

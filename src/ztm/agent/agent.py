@@ -1,0 +1,201 @@
+"""A running agent: its identity, the meshes it joined, and its local API."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from ztm import pki
+from ztm.agent.api import agent_api
+from ztm.agent.config import AgentConfig
+from ztm.agent.guard import Credentials, Guard
+from ztm.agent.mesh import Mesh
+from ztm.agent.views import AgentSettings, MeshSettings
+from ztm.apps.base import AppFactory
+from ztm.errors import CertificateError, NotFoundError, UsageError
+from ztm.model import ROOT, Address, check_name
+from ztm.net.asgi import PEER, serve_stream
+from ztm.net.base import Listener, Network, SessionLimits, Stream
+from ztm.store.agent import AgentStore, MeshRow
+from ztm.store.files import secure_directory
+
+log = logging.getLogger("ztm.agent")
+
+LOCAL_STREAMS = SessionLimits(streams=256)
+MAX_MESHES = 64
+
+
+class Agent:
+    """One agent process; `start`, then `close`."""
+
+    def __init__(self, config: AgentConfig, network: Network, factories: Mapping[str, AppFactory]) -> None:
+        self._config = config
+        self.network = network
+        secure_directory(config.data)
+        self.store = AgentStore(config.data)
+        self._factories = factories
+        self._api = agent_api(self)
+        self._listener: Listener | None = None
+        self._credentials: Credentials | None = None
+        self._guard: Guard | None = None
+        self._meshes: dict[str, Mesh] = {}
+        self._changing = asyncio.Lock()
+
+    # ------------------------------------------------------------------ living
+
+    async def start(self) -> None:
+        """Open the local API and connect to all meshes joined before.
+
+        Raises:
+            ConflictError: the local port cannot be listened on.
+            StorageError: the data directory cannot be used.
+        """
+        for row in self.store.meshes().values():
+            self._meshes[row.name] = self._made(row)
+        self._listener = await self.network.listen(self._config.listen, self._accept)
+        address = self._listener.address
+        self._credentials = Credentials.issue(self._config.data, address)
+        self._guard = Guard(self._api, self._credentials, address)
+        if address.host not in ("127.0.0.1", "::1"):
+            log.warning("the local API listens on %s, beyond this machine: its token then crosses the network", address)
+        for mesh in self._meshes.values():
+            mesh.start()
+        log.info("Agent started at %s, data in %s", address, self._config.data)
+
+    @property
+    def address(self) -> Address:
+        """Where the local API listens, once started."""
+        if self._listener is None:
+            raise UsageError("the agent is not started")
+        return self._listener.address
+
+    @property
+    def token(self) -> str:
+        """This run's token."""
+        return self._credentials.token if self._credentials else ""
+
+    async def close(self) -> None:
+        """Leave all hubs and close the store."""
+        if self._listener is not None:
+            await self._listener.close()
+        await asyncio.gather(*(mesh.close() for mesh in self._meshes.values()))
+        if self._credentials is not None:
+            self._credentials.withdraw()
+        self.store.close()
+
+    async def _accept(self, stream: Stream) -> None:
+        if self._guard is not None:
+            await serve_stream(
+                self.network,
+                stream,
+                self._guard,
+                {PEER: None},
+                http_limits=self._config.local_http,
+                session_limits=LOCAL_STREAMS,
+            )
+
+    def _made(self, row: MeshRow) -> Mesh:
+        return Mesh(self._config, self.network, self.store, row, self._factories)
+
+    # ------------------------------------------------------------------ identity
+
+    def public_key(self) -> str:
+        """The identity's public key, which a user sends to root."""
+        return pki.public_key(self.store.identity_key())
+
+    # ------------------------------------------------------------------ meshes
+
+    def meshes(self) -> list[Mesh]:
+        """All joined meshes, by name."""
+        return [self._meshes[name] for name in sorted(self._meshes)]
+
+    def mesh(self, name: str) -> Mesh:
+        """One joined mesh.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        mesh = self._meshes.get(name)
+        if mesh is None:
+            raise NotFoundError(f"mesh '{name}' not found")
+        return mesh
+
+    async def join(self, name: str, settings: MeshSettings) -> Mesh:
+        """Join a mesh, or change the settings of a joined one; on disk when this returns, and connecting.
+
+        Raises:
+            UsageError: the settings are malformed, or the permit is not usable here; nothing is changed then.
+            StorageError: the disk does not take them; nothing is changed then.
+        """
+        check_name("mesh", name)
+        async with self._changing:
+            before = self._meshes.get(name)
+            if before is None and len(self._meshes) >= MAX_MESHES:
+                raise UsageError(f"this agent has joined {MAX_MESHES} meshes already; leave one first")
+            row = self._settled(name, before.row if before else None, settings)
+            self.store.save_mesh(row)
+            if before is not None:
+                await before.close()
+            mesh = self._meshes[name] = self._made(row)
+            mesh.start()
+            return mesh
+
+    def _settled(self, name: str, known: MeshRow | None, settings: MeshSettings) -> MeshRow:
+        agent = settings.agent or AgentSettings()
+        old = known or MeshRow(name, "", str(uuid.uuid4()), "", "")
+        endpoint = agent.name if agent.name is not None else old.endpoint_name
+        check_name("endpoint", endpoint)
+        given = settings.bootstraps
+        row = MeshRow(
+            name=name,
+            ca=settings.ca if settings.ca is not None else old.ca,
+            endpoint_id=old.endpoint_id,
+            endpoint_name=endpoint,
+            certificate=agent.certificate if agent.certificate is not None else old.certificate,
+            key=agent.privateKey or old.key,
+            labels=tuple(agent.labels) if agent.labels is not None else old.labels,
+            offline=agent.offline if agent.offline is not None else old.offline,
+            bootstraps=tuple(Address.parse(text) for text in given) if given is not None else old.bootstraps,
+        )
+        self._check(row, is_new=known is None)
+        return row
+
+    def _check(self, row: MeshRow, *, is_new: bool) -> None:
+        """Fail closed: without a valid CA and permit nothing is stored that could connect."""
+        if not row.bootstraps:
+            raise UsageError("permit missing bootstraps: no hub address is given")
+        if not row.ca:
+            raise CertificateError("permit missing CA certificate")
+        pki.check_ca(row.ca)
+        if not row.certificate:
+            if is_new or not row.offline:
+                raise CertificateError("permit missing user certificate")
+            return
+        now = datetime.fromtimestamp(self.network.wall(), UTC)
+        identity = pki.verify(row.certificate, row.ca, now, server=False)
+        if identity.is_hub:
+            raise CertificateError("this is a hub's certificate, not a user's permit")
+        if identity.user == ROOT and row.key:
+            if not pki.key_matches(row.key, row.certificate):
+                raise CertificateError("the permit's private key does not match its certificate")
+        elif not pki.key_matches(self.store.identity_key(), row.certificate):
+            raise CertificateError(
+                f"the permit of user {identity.user} was made for another identity: "
+                "send the output of 'ztm identity' on this machine to root, and join with the new permit"
+            )
+
+    async def leave(self, name: str) -> None:
+        """Leave a mesh and forget all about it.
+
+        Raises:
+            NotFoundError: it was not joined.
+            StorageError: the disk does not take it.
+        """
+        async with self._changing:
+            mesh = self.mesh(name)
+            self.store.delete_mesh(name)
+            del self._meshes[name]
+            await mesh.close()
+            mesh.remove_files()
+            log.info("left mesh %s", name)

@@ -1,0 +1,164 @@
+"""What an agent answers when its hub asks. Source: spec mesh-protocol 10.
+
+The hub checks who may ask (an endpoint's own user); here only the form is checked.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ztm.agent.host import AppHost
+from ztm.agent.hublink import HubLink
+from ztm.errors import NotFoundError, UsageError
+from ztm.model import HubInfo, Peer, check_uuid
+from ztm.rest.message import BINARY, JSON, Request, Response
+from ztm.rest.router import Router
+from ztm.wire import codec, paths
+from ztm.wire.records import AppInfo, LogEntry, PingAnswer
+
+
+class Answerer(Protocol):
+    """What the answers need of the mesh they are about."""
+
+    host: AppHost
+
+    @property
+    def endpoint_id(self) -> str:
+        """The own endpoint's id."""
+
+    @property
+    def endpoint_name(self) -> str:
+        """The own endpoint's name."""
+
+    def now_ms(self) -> int:
+        """Epoch milliseconds."""
+
+    def log_entries(self) -> list[LogEntry]:
+        """The mesh's last log lines."""
+
+    def labels(self) -> tuple[str, ...]:
+        """The endpoint's labels."""
+
+    def relabel(self, labels: Sequence[str]) -> None:
+        """Replace them, on disk."""
+
+    def learn_hub(self, hub: HubInfo) -> None:
+        """Remember a hub."""
+
+    def file_data(self, digest: str) -> bytes | None:
+        """The content of a file held here."""
+
+
+class Answers:
+    """The routes of one link; `is_control` adds what only a control session may ask."""
+
+    def __init__(self, mesh: Answerer, link: HubLink, *, is_control: bool) -> None:
+        self._mesh = mesh
+        self._link = link
+        self._is_control = is_control
+
+    def router(self) -> Router:
+        """The application for a session with the hub."""
+        router = Router()
+        router.add("GET", paths.PING, self.ping)
+        if self._is_control:
+            router.add("GET", paths.SESSION, self.offer_session)
+        router.add("CONNECT", paths.APP, self.connect_app)
+        router.add("CONNECT", paths.APP_ANY, self.connect_app)
+        router.add("GET", paths.LOG, self.log)
+        router.add("GET", paths.LABELS, self.labels)
+        router.add("POST", paths.LABELS, self.relabel)
+        router.add("POST", paths.HUB, self.learn_hub)
+        router.add("GET", paths.FILE_DATA, self.file_data)
+        router.add("GET", paths.APPS, self.apps)
+        router.add("GET", paths.APP, self.app)
+        router.add("POST", paths.APP, self.change_app)
+        router.add("DELETE", paths.APP, self.remove_app)
+        router.add("GET", paths.APP_LOG, self.app_log)
+        return router
+
+    async def ping(self, _request: Request) -> Response:
+        """A sign of life."""
+        mesh = self._mesh
+        self._link.pinged_at = self._link.now()
+        return _json(codec.encode_ping_answer(PingAnswer(mesh.endpoint_id, mesh.endpoint_name, mesh.now_ms())))
+
+    async def offer_session(self, request: Request) -> Response:
+        """Open a passive session; answered once the hub has it."""
+        await self._link.offer_session(check_uuid("session", request.params["sid"]))
+        return Response()
+
+    async def connect_app(self, request: Request) -> Response:
+        """Hand the stream to an app. Who calls is what the hub read from the caller's certificate."""
+        query = request.query
+        port = query.get("port", "")
+        peer = Peer(
+            user=query.get("username", ""),
+            endpoint=query.get("src", ""),
+            ip=query.get("ip", ""),
+            port=int(port) if port.isascii() and port.isdigit() else 0,
+        )
+        if not peer.user:
+            raise UsageError("the hub did not say who calls")
+        provider, name = request.params.get("provider"), request.params["app"]
+        await self._mesh.host.connect(provider, name, peer, request.upgrade)
+        return Response()
+
+    async def log(self, _request: Request) -> Response:
+        """The mesh's last log lines."""
+        return _json(codec.encode_log(self._mesh.log_entries()))
+
+    async def labels(self, _request: Request) -> Response:
+        """The endpoint's labels."""
+        return _json(codec.encode_labels(self._mesh.labels()))
+
+    async def relabel(self, request: Request) -> Response:
+        """Replace the endpoint's labels."""
+        self._mesh.relabel(codec.decode_labels(await request.body(1 << 20)))
+        return Response(201)
+
+    async def learn_hub(self, request: Request) -> Response:
+        """Remember another hub of the mesh."""
+        hub_id = check_uuid("hub", request.params["hub"])
+        self._mesh.learn_hub(codec.decode_hub(await request.body(1 << 20), hub_id))
+        return Response(201)
+
+    async def file_data(self, request: Request) -> Response:
+        """The content of a file held here."""
+        data = self._mesh.file_data(request.params["hash"])
+        if data is None:
+            raise NotFoundError("")
+        return Response(200, data, content_type=BINARY)
+
+    async def apps(self, _request: Request) -> Response:
+        """All apps here."""
+        return _json(codec.encode_apps(self._mesh.host.apps()))
+
+    async def app(self, request: Request) -> Response:
+        """One app."""
+        return _json(codec.encode_app(self._app(request)))
+
+    def _app(self, request: Request) -> AppInfo:
+        return self._mesh.host.app(request.params["provider"], request.params["app"])
+
+    async def change_app(self, request: Request) -> Response:
+        """Start, stop, enable or disable an app."""
+        change = codec.decode_app_change(await request.body(1 << 16) or b"{}")
+        await self._mesh.host.change(request.params["provider"], request.params["app"], change)
+        return Response(201)
+
+    async def remove_app(self, request: Request) -> Response:
+        """Stop an app; a built-in one stays installed."""
+        self._app(request)
+        await self._mesh.host.stop(request.params["provider"], request.params["app"])
+        return Response(204)
+
+    async def app_log(self, request: Request) -> Response:
+        """An app's last log lines."""
+        entries = self._mesh.host.log_entries(request.params["provider"], request.params["app"])
+        if entries is None:
+            raise NotFoundError("")
+        return _json(codec.encode_log(entries))
+
+
+def _json(body: bytes) -> Response:
+    return Response(200, body, content_type=JSON)

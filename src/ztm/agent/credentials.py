@@ -1,0 +1,53 @@
+"""What an agent shows to the hubs of a mesh, and how that is renewed in time."""
+
+from datetime import UTC, datetime
+
+from ztm import pki
+from ztm.agent.dial import only_hubs
+from ztm.agent.hublink import HubLink
+from ztm.errors import CertificateError
+from ztm.model import ROOT
+from ztm.net.base import TlsConfig
+from ztm.store.agent import MeshRow
+from ztm.wire import paths
+
+
+def credentials(row: MeshRow, identity_key: str, wall: float) -> TlsConfig:
+    """The TLS credentials of a joined mesh. Root's key comes with its permit; others use the agent's own.
+
+    Source: spec mesh-protocol 2.2.
+
+    Raises:
+        CertificateError: the permit is missing, malformed, expired, of another mesh, or made for another key.
+    """
+    if not row.certificate:
+        raise CertificateError("there is no permit: enable the mesh with one")
+    identity = pki.verify(row.certificate, row.ca, datetime.fromtimestamp(wall, UTC), server=False)
+    key = row.key if identity.user == ROOT and row.key else identity_key
+    if not pki.key_matches(key, row.certificate):
+        raise CertificateError(
+            f"the permit of user {identity.user} was made for another key than this agent's "
+            "(send the output of 'ztm identity' of this machine to root)"
+        )
+    return TlsConfig(ca=row.ca, certificate=row.certificate, key=key, admit=only_hubs)
+
+
+async def renewed(row: MeshRow, tls: TlsConfig, link: HubLink, wall: float, below: int) -> str | None:
+    """A fresh certificate of the same name and key when fewer than `below` days are left, else None.
+
+    Source: spec mesh-protocol 9.3.
+
+    Raises:
+        ZtmError: the hub did not sign it, or signed something else.
+    """
+    now = datetime.fromtimestamp(wall, UTC)
+    identity = pki.identity_of(row.certificate)
+    if pki.days_left(identity, now) > below:
+        return None
+    asked = pki.public_key(tls.key).encode()
+    body = await link.ask("POST", paths.fill(paths.SIGN, user=identity.user), asked)
+    certificate = body.decode("ascii", "replace")
+    fresh = pki.verify(certificate, row.ca, now, server=False)
+    if fresh.user != identity.user or fresh.key != identity.key:
+        raise CertificateError("the hub signed another name or key than was asked for")
+    return certificate if fresh.not_after > identity.not_after else None

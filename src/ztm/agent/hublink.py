@@ -1,0 +1,363 @@
+"""One hub as an agent uses it: the control session, heartbeats, and sessions for app streams on demand.
+
+A link is made by `HubLink.open`, which returns only when the hub has accepted the endpoint and answered a
+heartbeat; it ends by itself when the hub falls silent or leaves, and never dials again on its own: its mesh does.
+"""
+
+import asyncio
+import contextlib
+import logging
+import platform
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from ztm.agent.config import AgentConfig
+from ztm.agent.dial import dial_hub
+from ztm.agent.state import SILENT, EvictedError, RefusalError
+from ztm.errors import BrokenStreamError, DeadlineError, ZtmError, from_status
+from ztm.model import Address
+from ztm.net.asgi import ASGIApp, serve_stream
+from ztm.net.base import Exchange, Network, Session, Stream, TlsConfig
+from ztm.net.http1 import connect_answer, connect_head
+from ztm.rest.client import call_ok
+from ztm.version import VERSION
+from ztm.wire import codec, paths
+from ztm.wire.records import Heartbeat, HubStatus
+
+log = logging.getLogger("ztm.agent")
+
+HUB_PING_LATE = 45.0
+"""Seconds without a ping from the hub after which it has forgotten this session (spec mesh-protocol 20, agent 5)."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at whether the hub is still there."""
+
+
+@dataclass(slots=True)
+class LinkSelf:
+    """What a link says of its own endpoint; changes show in the next heartbeat."""
+
+    id: str
+    name: str
+    labels: tuple[str, ...]
+    tls: TlsConfig
+
+
+class HubLink:
+    """A live control session with one hub."""
+
+    def __init__(
+        self,
+        network: Network,
+        config: AgentConfig,
+        address: Address,
+        own: LinkSelf,
+        stream: Stream,
+        requests: Callable[["HubLink", bool], ASGIApp],
+    ) -> None:
+        self._network = network
+        self._config = config
+        self.address = address
+        self._self = own
+        self.is_own = stream.is_own
+        """Whether the hub is of this implementation."""
+        self.session = network.session(stream, "client", limits=config.sessions, own=stream.is_own)
+        """The outer session: requests to the hub go here."""
+        self.status = HubStatus(id="", since_ms=0)
+        self.pinged_at = network.now()
+        """When the hub last pinged, on the network's clock."""
+        self._data: Session | None = None
+        self._data_used = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: str | None = None
+        self._requests = requests(self, True)
+        self._passive_requests = requests(self, False)
+
+    # ------------------------------------------------------------------ opening
+
+    @classmethod
+    async def open(
+        cls,
+        network: Network,
+        config: AgentConfig,
+        address: Address,
+        own: LinkSelf,
+        requests: Callable[["HubLink", bool], ASGIApp],
+    ) -> "HubLink":
+        """Dial a hub and have this endpoint accepted.
+
+        `requests` makes the application that answers what the hub asks, on a control session or (False) on
+        a passive one.
+
+        Raises:
+            UnreachableError: no hub listens at `address`, or it left again.
+            DeadlineError: it does not answer.
+            CertificateError: it is not a hub of this mesh.
+            RefusalError: it turned this endpoint away.
+            LimitError: it takes no more endpoints.
+        """
+        stream = await dial_hub(network, address, own.tls, timeout=config.dial_timeout, again=config.dial_again)
+        link = cls(network, config, address, own, stream, requests)
+        try:
+            await link._register()
+        except BaseException:
+            link.close("not accepted")
+            raise
+        return link
+
+    async def _register(self) -> None:
+        path = paths.fill(paths.ENDPOINT, {"name": self._self.name}, ep=self._self.id)
+        control = self.session.open(((":method", "CONNECT"), (":scheme", "http"), (":path", path)))
+        try:
+            async with asyncio.timeout(self._config.answer_timeout):
+                await self._accepted(control)
+                self._spawn(self._serve(control))
+                await self.beat()
+                answer = await call_ok(self.session, "GET", paths.HUB_STATUS, timeout=self._config.answer_timeout)
+        except TimeoutError as error:
+            raise DeadlineError(f"the hub at {self.address} does not answer") from error
+        except BrokenStreamError as error:
+            raise self.loss_of(str(error)) from error
+        self.status = codec.decode_hub_status(answer.body)
+
+    async def _accepted(self, control: Exchange) -> None:
+        status, _ = await control.response()
+        if status == 200:
+            return
+        text = await _text(control)
+        if status in (401, 403):
+            raise RefusalError(f"the hub refused this endpoint: {text or status}")
+        raise from_status(status, text or f"the hub answered {status}")
+
+    def loss_of(self, reason: str) -> ZtmError:
+        """The error that the end of this link stands for."""
+        if "evicted" in reason:
+            return EvictedError(reason)
+        if reason in ("the peer closed the connection", "the connection was closed"):
+            return RefusalError(SILENT)
+        return BrokenStreamError(f"the hub at {self.address} broke off: {reason}")
+
+    # ------------------------------------------------------------------ living
+
+    async def run(self) -> str:
+        """Keep the link; returns why it ended."""
+        beats = asyncio.ensure_future(self._beat_regularly())
+        looks = asyncio.ensure_future(self._look_regularly())
+        over = asyncio.ensure_future(self.session.closed())
+        running: tuple[asyncio.Future[str], ...] = (beats, looks, over)
+        try:
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            reason = next(done.result() for done in running if done.done())
+        finally:
+            for each in running:
+                each.cancel()
+        self.close(reason)
+        return reason
+
+    async def _beat_regularly(self) -> str:
+        while True:
+            await asyncio.sleep(self._config.heartbeat)
+            try:
+                await self.beat()
+            except ZtmError as error:
+                return f"a heartbeat failed: {error}"
+
+    async def beat(self) -> None:
+        """Tell the hub how this endpoint is.
+
+        Raises:
+            ZtmError: the hub does not take it.
+        """
+        said = Heartbeat(
+            name=self._self.name,
+            hubs=(self.status.id,) if self.status.id else (),
+            version=VERSION,
+            labels=self._self.labels,
+            runtime=f"python {platform.python_version()}",
+        )
+        await call_ok(
+            self.session,
+            "POST",
+            paths.HUB_STATUS,
+            body=codec.encode_heartbeat(said),
+            timeout=self._config.answer_timeout,
+        )
+
+    async def _look_regularly(self) -> str:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            now = self._network.now()
+            if now - self.pinged_at > HUB_PING_LATE:
+                return f"the hub has not pinged for {HUB_PING_LATE:.0f} s: it has forgotten this session"
+            self._close_idle(now)
+
+    def now(self) -> float:
+        """The network's clock."""
+        return self._network.now()
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the hub has stopped answering, so that a new link should be tried beside this one."""
+        return self.session.silence >= self._config.suspect_after
+
+    @property
+    def streams(self) -> int:
+        """App streams that this link carries out."""
+        return self._data.streams if self._data is not None else 0
+
+    def close(self, reason: str) -> None:
+        """End all sessions of this link. Idempotent."""
+        if self._ended is not None:
+            return
+        self._ended = reason
+        self.session.close(reason)
+        if self._data is not None:
+            self._data.close(reason)
+        for task in list(self._tasks):
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether streams may be tried on this link."""
+        return self._ended is None and self.session.is_open
+
+    # ------------------------------------------------------------------ app streams going out
+
+    def open_stream(self, path: str) -> Exchange:
+        """Open a CONNECT to `path` at the hub, on a session kept for app streams where there is one.
+
+        The first stream does not wait for that session: it goes by the control session (spec mesh-protocol 8.2).
+
+        Raises:
+            BrokenStreamError: the link is over.
+        """
+        session = self._data
+        if session is None or not session.is_open or session.silence >= self._config.suspect_after:
+            if session is not None:
+                self._data = None
+            if not any(task.get_name() == _OPENING for task in self._tasks):
+                self._spawn(self._open_data(), name=_OPENING)
+            session = self.session
+        else:
+            self._data_used = self._network.now()
+        return session.open(((":method", "CONNECT"), (":scheme", "http"), (":path", path)))
+
+    async def _open_data(self) -> None:
+        try:
+            stream = await self._dial()
+        except ZtmError as error:
+            log.info("no session for app streams with hub %s: %s", self.address, error)
+            return
+        self._data = self._network.session(stream, "client", limits=self._config.sessions, own=stream.is_own)
+        self._data_used = self._network.now()
+
+    def _close_idle(self, now: float) -> None:
+        data = self._data
+        if data is None:
+            return
+        if data.streams:
+            self._data_used = now
+        elif now - self._data_used > self._config.idle:
+            self._data = None
+            data.close("idle")
+
+    async def _dial(self) -> Stream:
+        return await dial_hub(
+            self._network,
+            self.address,
+            self._self.tls,
+            timeout=self._config.dial_timeout,
+            again=self._config.dial_again,
+        )
+
+    # ------------------------------------------------------------------ app streams coming in
+
+    async def offer_session(self, sid: str) -> None:
+        """Open the passive session that the hub asked for; returns when the hub has taken it.
+
+        Our own hub takes it as an HTTP/1.1 CONNECT, which leaves no second HTTP/2 around every frame; v1's as
+        v1 agents do it, one sid a TLS connection. Source: spec mesh-protocol 4.3, 7 and 8.2.
+
+        Raises:
+            ZtmError: the hub did not take it.
+        """
+        path = paths.fill(paths.ENDPOINT, {"sid": sid}, ep=self._self.id)
+        stream = await self._dial()
+        try:
+            async with asyncio.timeout(self._config.answer_timeout):
+                if stream.is_own:
+                    stream.write_now(connect_head(path))
+                    status, _ = await connect_answer(stream)
+                    passive, outer = stream, None
+                else:
+                    outer = self._network.session(stream, "client", limits=self._config.sessions)
+                    passive = outer.open(((":method", "CONNECT"), (":scheme", "http"), (":path", path)))
+                    status, _ = await passive.response()
+        except TimeoutError as error:
+            stream.abort("no answer")
+            raise DeadlineError("the hub did not take the session in time") from error
+        if status != 200:
+            stream.abort("refused")
+            raise from_status(status, f"the hub refused the session with {status}")
+        self._spawn(self._serve_passive(passive, outer))
+
+    async def _serve_passive(self, passive: Stream, outer: Session | None) -> None:
+        try:
+            await self._serve_on(passive, self._passive_requests)
+        finally:
+            if outer is not None:
+                outer.close("its session ended")  # a v1 hub leaves it open
+            else:
+                passive.end()
+
+    # ------------------------------------------------------------------ what the hub asks
+
+    async def _serve(self, control: Exchange) -> None:
+        await self._serve_on(control, self._requests)
+        self.session.close("the hub ended the control session")
+
+    async def _serve_on(self, stream: Stream, app: ASGIApp) -> None:
+        with contextlib.suppress(BrokenStreamError):
+            await serve_stream(
+                self._network,
+                stream,
+                app,
+                {},
+                http_limits=self._config.http,
+                session_limits=self._config.sessions,
+                own=self.is_own,
+            )
+
+    async def ask(self, method: str, target: str, body: bytes = b"", *, timeout: float | None = None) -> bytes:
+        """Ask the hub; the answer's body.
+
+        Raises:
+            ZtmError: what the hub's refusal stands for, or that it did not answer.
+        """
+        answer = await call_ok(self.session, method, target, body=body, timeout=timeout or self._config.answer_timeout)
+        return answer.body
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str = "") -> None:
+        task = asyncio.ensure_future(_logged(work))
+        if name:
+            task.set_name(name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+_OPENING = "opening a session for app streams"
+
+
+async def _logged(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:
+        log.exception("a task of a hub link failed")
+
+
+async def _text(stream: Stream) -> str:
+    data = b""
+    while len(data) < 1000 and (more := await stream.read()):
+        data += more
+    return data[:1000].decode("utf-8", "replace")

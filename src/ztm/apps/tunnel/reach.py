@@ -1,0 +1,131 @@
+"""The way from a client to one of several exits: first bytes sent on at once, another exit where one refuses.
+
+A refusal can be answered by another exit only while all that the client sent is still known, so no more than
+`TunnelLimits.early_bytes` is read from it before an exit has accepted.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Protocol
+from urllib.parse import unquote
+
+from ztm.apps.base import AppContext
+from ztm.apps.tunnel.limits import TunnelLimits
+from ztm.apps.tunnel.model import Key
+from ztm.errors import BrokenStreamError, DeadlineError, ZtmError, from_status
+from ztm.net.base import Exchange, Headers, Stream
+from ztm.net.http1 import connect_answer, connect_head
+from ztm.wire.paths import OUTBOUND, fill
+
+ERROR_HEADER = "ztm-error"
+"""Why a CONNECT was refused (spec apps-network 7 rule 2)."""
+
+
+class Source(Protocol):
+    """Whatever a client's bytes come from."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the client is gone."""
+
+    async def read(self) -> bytes:
+        """The next bytes, ``b""`` at their end; cancelling it loses nothing. Raises `BrokenStreamError`."""
+
+
+class Early:
+    """What a client has sent before an exit accepted it."""
+
+    __slots__ = ("_kept", "_limit", "_size", "_source")
+
+    def __init__(self, source: Source, limit: int) -> None:
+        self._source = source
+        self._limit = limit
+        self._kept: list[bytes] = []
+        self._size = 0
+
+    def data(self) -> bytes:
+        """All of it."""
+        return b"".join(self._kept)
+
+    async def forward(self, stream: Stream) -> None:
+        """Send on what comes, up to the limit, and keep it; run as a task, until cancelled.
+
+        The end of the client's bytes is left for whoever joins the streams later.
+        """
+        try:
+            while self._size < self._limit:
+                data = await self._source.read()
+                if not data:
+                    return
+                self._kept.append(data)
+                self._size += len(data)
+                await stream.write(data)
+        except BrokenStreamError as broken:
+            stream.abort(str(broken))  # whichever of the two it was, the answer need not be awaited any more
+
+
+class Reach:
+    """Asks exits for one tunnel."""
+
+    def __init__(self, key: Key, context: AppContext, limits: TunnelLimits, opening: bytes = b"") -> None:
+        self._context = context
+        self._limits = limits
+        self._head = connect_head(fill(OUTBOUND, proto=key.protocol, name=key.name)) + opening
+
+    async def ask(self, endpoint: str, early: Early) -> Exchange:
+        """A stream to `endpoint` on which its outbound has accepted, and all early bytes were sent.
+
+        Cancelling it cuts the stream.
+
+        Raises:
+            ZtmError: it did not accept: unreachable, too late, or refused for the reason given.
+        """
+        try:
+            async with asyncio.timeout(self._limits.answer_seconds):
+                stream = await self._context.connect(endpoint)
+                stream.write_now(self._head + early.data())
+                await self._answered(stream, early)
+        except TimeoutError:
+            raise DeadlineError(f"no answer within {self._limits.answer_seconds:g} seconds") from None
+        return stream
+
+    async def _answered(self, stream: Exchange, early: Early) -> None:
+        forwarding = asyncio.get_running_loop().create_task(early.forward(stream))
+        is_accepted = False
+        try:
+            check_accepted(*await stream.response())
+            check_accepted(*await connect_answer(stream))
+            is_accepted = True
+        finally:
+            forwarding.cancel()
+            if not is_accepted:
+                stream.abort("not accepted")
+            # the client's stream takes one reader at a time: the next one must find this one gone
+            await asyncio.wait((forwarding,))
+
+
+def check_accepted(status: int, headers: Headers) -> None:
+    """Return if an answer to CONNECT accepts.
+
+    Raises:
+        ZtmError: it refuses; the error that its status stands for.
+    """
+    if not 200 <= status < 300:
+        raise from_status(status, refusal(status, headers))
+
+
+def refusal(status: int, headers: Iterable[tuple[str, str]]) -> str:
+    """Why a CONNECT was refused, as the header says, or the status alone where it says nothing (v1)."""
+    for name, value in headers:
+        if name == ERROR_HEADER and value:
+            return unquote(value)
+    try:
+        return f"refused with {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"refused with {status}"
+
+
+def reason_of(endpoint: str, error: ZtmError) -> str:
+    """One exit's failure, for people."""
+    return f"exit {endpoint}: {error}"

@@ -1,0 +1,89 @@
+"""The hub and the users of a mesh, and strangers, with certificates made once; and small listeners."""
+
+from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ztm import pki
+from ztm.model import Address, Identity
+from ztm.net.base import Accept, Network, Stream, TlsConfig
+
+HUB = "0f8f7c4e-5f0a-4f0e-9c0a-0123456789ab"
+ANYWHERE = Address("127.0.0.1", 0)
+
+
+@dataclass(frozen=True)
+class Parties:
+    hub: TlsConfig
+    alice: TlsConfig
+    expired: TlsConfig
+    stranger: TlsConfig
+    """Of a mesh with another CA."""
+    foreign_hub: TlsConfig
+
+    @classmethod
+    def create(cls) -> "Parties":
+        now = datetime.now(UTC)
+        ours, theirs = pki.Authority.create(now), pki.Authority.create(now)
+        return cls(
+            hub=_hub(ours, now),
+            alice=_user(ours, "alice", now),
+            expired=_user(ours, "old", now - timedelta(days=10), days=5),
+            stranger=_user(theirs, "alice", now),
+            foreign_hub=_hub(theirs, now),
+        )
+
+
+def _hub(authority: pki.Authority, now: datetime) -> TlsConfig:
+    key = pki.new_key()
+    return TlsConfig(
+        ca=authority.certificate, certificate=authority.sign_hub(HUB, pki.public_key(key), now), key=key
+    )
+
+
+def _user(authority: pki.Authority, name: str, now: datetime, days: int = 30) -> TlsConfig:
+    key = pki.new_key()
+    authority = authority if days > 5 else pki.Authority(authority.certificate, authority.key)
+    begin = now - timedelta(hours=1)
+    return TlsConfig(
+        ca=authority.certificate,
+        certificate=authority.sign_user(name, pki.public_key(key), datetime.now(UTC), days, not_before=begin),
+        key=key,
+    )
+
+
+def admitting(tls: TlsConfig, admit: Callable[[Identity], str | None]) -> TlsConfig:
+    return TlsConfig(ca=tls.ca, certificate=tls.certificate, key=tls.key, admit=admit)
+
+
+@asynccontextmanager
+async def listening(net: Network, accept: Accept, tls: TlsConfig | None = None) -> AsyncIterator[Address]:
+    """The address at which `accept` takes connections for as long as the context lasts."""
+    listener = await net.listen(ANYWHERE, accept, tls)
+    try:
+        yield listener.address
+    finally:
+        await listener.close()
+
+
+async def echo(stream: Stream) -> None:
+    while data := await stream.read():
+        await stream.write(data)
+
+
+async def read_all(stream: Stream) -> bytes:
+    parts = []
+    while data := await stream.read():
+        parts.append(data)
+    return b"".join(parts)
+
+
+async def read_exactly(stream: Stream, size: int) -> bytes:
+    seen = b""
+    while len(seen) < size:
+        data = await stream.read()
+        assert data, f"ended after {len(seen)} of {size} bytes"
+        seen += data
+    stream.unread(seen[size:])
+    return seen[:size]
