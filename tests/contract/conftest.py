@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 import pytest
 import uvloop
 
+from ztm.model import Address
 from ztm.net.aio import AioNetwork
-from ztm.net.base import Network
-from ztm.testing import SimWorld, VirtualLoop
+from ztm.net.base import Accept, Listener, Network, Stream, TlsConfig
+from ztm.testing import SimWorld, VirtualLoop, settle
 
-from .parties import Parties
+from .parties import Ends, Parties
 
 
 def pytest_asyncio_loop_factories(
@@ -20,10 +21,50 @@ def pytest_asyncio_loop_factories(
     return {"aio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop, "sim": VirtualLoop}
 
 
+class TidyNetwork(AioNetwork):
+    """Closes what a test leaves open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._streams: list[Stream] = []
+
+    async def dial(self, address: Address, tls: TlsConfig | None = None, *, timeout: float = 10.0) -> Stream:
+        stream = await super().dial(address, tls, timeout=timeout)
+        self._streams.append(stream)
+        return stream
+
+    async def listen(
+        self, address: Address, accept: Accept, tls: TlsConfig | None = None, *, handshakes: int = 256
+    ) -> Listener:
+        async def noted(stream: Stream) -> None:
+            self._streams.append(stream)
+            await accept(stream)
+
+        return await super().listen(address, noted, tls, handshakes=handshakes)
+
+    async def tidy(self) -> None:
+        await settle()
+        for stream in self._streams:
+            stream.abort("the test is over")
+        await settle()
+
+
 @pytest.fixture
 async def net() -> AsyncIterator[Network]:
-    loop = asyncio.get_running_loop()
-    yield SimWorld(start=datetime.now(UTC)).host("10.0.0.1") if isinstance(loop, VirtualLoop) else AioNetwork()
+    if isinstance(asyncio.get_running_loop(), VirtualLoop):
+        yield SimWorld(start=datetime.now(UTC)).host("10.0.0.1")
+        return
+    network = TidyNetwork()
+    yield network
+    await network.tidy()
+
+
+@pytest.fixture
+async def ends(net: Network) -> AsyncIterator[Ends]:
+    made = Ends()
+    yield made
+    made.close()
+    await settle()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """The hub and the users of a mesh, and strangers, with certificates made once; and small listeners."""
 
-from contextlib import asynccontextmanager
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -35,11 +36,32 @@ class Parties:
         )
 
 
+class Ends:
+    """A listener that hands over what it accepts, and keeps it open until the test ends."""
+
+    def __init__(self) -> None:
+        self._accepted: asyncio.Queue[Stream] = asyncio.Queue()
+        self._done = asyncio.Event()
+
+    async def accept(self, stream: Stream) -> None:
+        self._accepted.put_nowait(stream)
+        await self._done.wait()
+
+    async def next(self) -> Stream:
+        async with asyncio.timeout(5):
+            return await self._accepted.get()
+
+    @property
+    def is_empty(self) -> bool:
+        return self._accepted.empty()
+
+    def close(self) -> None:
+        self._done.set()
+
+
 def _hub(authority: pki.Authority, now: datetime) -> TlsConfig:
     key = pki.new_key()
-    return TlsConfig(
-        ca=authority.certificate, certificate=authority.sign_hub(HUB, pki.public_key(key), now), key=key
-    )
+    return TlsConfig(ca=authority.certificate, certificate=authority.sign_hub(HUB, pki.public_key(key), now), key=key)
 
 
 def _user(authority: pki.Authority, name: str, now: datetime, days: int = 30) -> TlsConfig:

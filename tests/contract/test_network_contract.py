@@ -1,7 +1,6 @@
 """Connections: what every implementation of the network promises about dialling, listening, ends and cuts."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -9,39 +8,7 @@ from ztm.errors import BrokenStreamError, CertificateError, ConflictError, Deadl
 from ztm.model import Address, Identity
 from ztm.net.base import Network, Stream
 
-from .parties import ANYWHERE, Parties, admitting, echo, listening, read_all, read_exactly
-
-
-
-
-class Ends:
-    """A listener that hands over what it accepts, and keeps it open until the test ends."""
-
-    def __init__(self) -> None:
-        self._accepted: asyncio.Queue[Stream] = asyncio.Queue()
-        self._done = asyncio.Event()
-
-    async def accept(self, stream: Stream) -> None:
-        self._accepted.put_nowait(stream)
-        await self._done.wait()
-
-    async def next(self) -> Stream:
-        async with asyncio.timeout(5):
-            return await self._accepted.get()
-
-    @property
-    def is_empty(self) -> bool:
-        return self._accepted.empty()
-
-    def close(self) -> None:
-        self._done.set()
-
-
-@pytest.fixture
-async def ends() -> AsyncIterator[Ends]:
-    made = Ends()
-    yield made
-    made.close()
+from .parties import ANYWHERE, Ends, Parties, admitting, echo, listening, read_all, read_exactly
 
 
 async def test_what_is_written_is_read_at_the_other_end(net: Network) -> None:

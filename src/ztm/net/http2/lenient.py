@@ -9,8 +9,12 @@ from typing import Any
 
 from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, H2Connection
+from h2.errors import ErrorCodes
+from h2.events import Event
+from h2.exceptions import StreamClosedError, StreamIDTooLowError
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream
+from hyperframe.frame import Frame, RstStreamFrame
 
 WINDOW = 1 << 20
 """Initial window of a stream and of a session (spec mesh-protocol 4.1)."""
@@ -76,6 +80,21 @@ class LenientConnection(H2Connection):
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
             self._closed_streams[stream_id] = stream.closed_by
+
+    def _receive_frame(self, frame: Frame) -> list[Event]:
+        """One frame. A late one, for a stream that is over, is refused alone: `h2` would end the session for most.
+
+        (`h2` also writes every frame out as text here for a log that nobody reads; for bulk data that costs more
+        than all the rest.)
+        """
+        try:
+            frames, events = self._frame_dispatch_table[type(frame)](frame)
+        except (StreamClosedError, StreamIDTooLowError) as error:
+            late = RstStreamFrame(error.stream_id)
+            late.error_code = ErrorCodes.STREAM_CLOSED
+            frames, events = [late], []
+        self._prepare_for_sending(frames)
+        return list(events)
 
     def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
         stream = super()._begin_new_stream(stream_id, allowed_ids)
