@@ -9,7 +9,7 @@ import uvloop
 
 from ztm.model import Address
 from ztm.net.aio import AioNetwork
-from ztm.net.base import Accept, Listener, Network, Stream, TlsConfig
+from ztm.net.base import Accept, Datagrams, Listener, Network, Received, Stream, TlsConfig
 from ztm.testing import SimWorld, VirtualLoop, settle
 
 from .parties import Ends, Parties
@@ -27,6 +27,7 @@ class TidyNetwork(AioNetwork):
     def __init__(self) -> None:
         super().__init__()
         self._streams: list[Stream] = []
+        self._sockets: list[Datagrams] = []
 
     async def dial(self, address: Address, tls: TlsConfig | None = None, *, timeout: float = 10.0) -> Stream:
         stream = await super().dial(address, tls, timeout=timeout)
@@ -42,10 +43,20 @@ class TidyNetwork(AioNetwork):
 
         return await super().listen(address, noted, tls, handshakes=handshakes)
 
+    async def listen_datagrams(self, address: Address, received: Received) -> Datagrams:
+        self._sockets.append(await super().listen_datagrams(address, received))
+        return self._sockets[-1]
+
+    async def dial_datagrams(self, address: Address, received: Received) -> Datagrams:
+        self._sockets.append(await super().dial_datagrams(address, received))
+        return self._sockets[-1]
+
     async def tidy(self) -> None:
         await settle()
         for stream in self._streams:
             stream.abort("the test is over")
+        for socket in self._sockets:
+            socket.close()
         await settle()
 
 

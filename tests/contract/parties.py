@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ztm import pki
+from ztm.errors import BrokenStreamError
 from ztm.model import Address, Identity
 from ztm.net.base import Accept, Network, Stream, TlsConfig
 
@@ -109,3 +110,14 @@ async def read_exactly(stream: Stream, size: int) -> bytes:
         seen += data
     stream.unread(seen[size:])
     return seen[:size]
+
+
+async def rest(stream: Stream) -> bytes:
+    """All that still comes, whether the stream is then ended or cut."""
+    seen = b""
+    try:
+        while data := await stream.read():
+            seen += data
+    except BrokenStreamError:
+        pass
+    return seen

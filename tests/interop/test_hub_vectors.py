@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from hub_client import Agent, Answer, Http2, Mesh, mesh
+from hub_client import Agent, Mesh, mesh
 from recorded import VECTORS, Exchange, all_names, load
+from v1_http import Answer, Http2
 from ztm.pki import fingerprint, identity_of
 
 BOB_EP = "56f6e5f7-a8b2-4363-b9d2-1623b24920d9"
@@ -18,8 +19,27 @@ AS_ROOT = {"08", "09", "24", "27", "34", "50", "51", "52", "53", "57"}
 AS_ALICE = {"36", "38"}
 WITH_ACL = {"33", "34", "35", "36"}
 EVICTED = {"53", "54", "55", "57"}
+LATER = {
+    "/shared/bob/a.txt": {"T": 1795431879283, "#": "hNEW", "$": 3},
+    "/shared/bob/new.txt": {"T": 1795431885752, "#": "hn", "$": 3},
+}
+"""What bob advertised between two recorded exchanges."""
 NOT_A_REQUEST_ALONE = {"29"}  # the long poll has a test of its own
-VOLATILE = {"id", "since", "start", "end", "heartbeat", "ping", "time", "expiration", "port", "+", "T", "names", "ports"}
+VOLATILE = {
+    "id",
+    "since",
+    "start",
+    "end",
+    "heartbeat",
+    "ping",
+    "time",
+    "expiration",
+    "port",
+    "+",
+    "T",
+    "names",
+    "ports",
+}
 """Fields that differ from run to run; their kind is compared."""
 
 
@@ -48,6 +68,8 @@ class Scene:
         await self.play("hub-22")
         if step in WITH_ACL:
             await self.play("hub-32")
+        if step == "36":
+            await self.bob.outer.ask("POST", "/api/filesystem", LATER)
         if step == "46":
             await self.play("hub-45")
         if step in EVICTED:
@@ -143,7 +165,9 @@ async def test_a_long_poll_is_answered_once_a_change_is_visible(tmp_path: Path) 
         since = max(entry["+"] for entry in listed.json.values())
         poll = scene.users["alice"].request("GET", f"/api/filesystem?since={since}&wait")
         hidden = await scene.bob.outer.ask("POST", "/api/filesystem", {"/users/bob/n": {"T": 1, "#": "n", "$": 1}})
-        news = await scene.bob.outer.ask("POST", "/api/filesystem", {"/shared/bob/new.txt": {"T": 1, "#": "hn", "$": 3}})
+        news = await scene.bob.outer.ask(
+            "POST", "/api/filesystem", {"/shared/bob/new.txt": {"T": 1, "#": "hn", "$": 3}}
+        )
         assert (hidden.status, news.status) == (201, 201)
         answer = await poll.answer()
         recorded = load("hub-29")

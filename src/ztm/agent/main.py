@@ -13,7 +13,7 @@ from ztm.errors import UsageError
 from ztm.logs import log_to_stderr
 from ztm.net.aio import AioNetwork
 from ztm.net.aio import run as run_loop
-from ztm.net.allocator import keep_large_blocks
+from ztm.net.memory import tune_memory
 
 
 def run(config: AgentConfig) -> int:
@@ -23,7 +23,7 @@ def run(config: AgentConfig) -> int:
         ZtmError: it could not start.
     """
     log_to_stderr()
-    keep_large_blocks()
+    tune_memory()
     return run_loop(_serve(config))
 
 

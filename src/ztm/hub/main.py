@@ -11,7 +11,7 @@ from ztm.hub.root import issue_once
 from ztm.logs import log_to_stderr
 from ztm.net.aio import AioNetwork
 from ztm.net.aio import run as run_loop
-from ztm.net.allocator import keep_large_blocks
+from ztm.net.memory import tune_memory
 
 log = logging.getLogger("ztm.hub")
 
@@ -23,7 +23,7 @@ def run(config: HubConfig) -> int:
         ZtmError: it could not start.
     """
     log_to_stderr()
-    keep_large_blocks()
+    tune_memory()
     _root_permit(config)
     return run_loop(_serve(config))
 

@@ -197,10 +197,10 @@ class FlowStream:
     async def read(self) -> bytes:
         """The next bytes, or ``b""`` at the peer's end; see `net.base.Stream`."""
         while not self._held:
+            if self._finished:  # also when it was cut later: the peer's side is whole
+                return b""
             if self._reason is not None:
                 raise BrokenStreamError(self._reason)
-            if self._finished:
-                return b""
             self._reader = asyncio.get_running_loop().create_future()
             try:
                 await self._reader

@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 from typing import TYPE_CHECKING
 
-from ztm.errors import CertificateError, ConflictError, DeadlineError, UnreachableError
+from ztm.errors import BrokenStreamError, CertificateError, ConflictError, DeadlineError, UnreachableError
 from ztm.model import Address
 from ztm.net.aio import FlowNetwork
 from ztm.net.base import Accept, Datagrams, Listener, Received, Stream, TlsConfig
@@ -96,11 +96,14 @@ class SimNetwork(FlowNetwork):
             await near.round_trip()
             if port.tls is None:
                 near.write_now(CLIENT_HELLO)
+                await near.read()
                 raise UnreachableError(f"cannot connect to {near.remote}: it does not speak TLS")
             near.secure(judge(port.tls, tls, self.wall(), server=True), is_own=self.own and port.is_own)
         except CertificateError as error:
             near.abort()
             raise CertificateError(f"{near.remote} shows no valid certificate: {error}") from error
+        except BrokenStreamError as error:
+            raise UnreachableError(f"cannot connect to {near.remote}: {error}") from error
         except BaseException:
             near.abort()
             raise

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from ztm.errors import UnreachableError
+from ztm.errors import BrokenStreamError
 from ztm.model import Address, Identity
 from ztm.net.flow import FlowStream
 from ztm.testing.link import SEGMENT, Link, Wire
@@ -94,7 +94,7 @@ class SimStream(FlowStream):
         """Wait until the other end could have heard and answered.
 
         Raises:
-            UnreachableError: the connection was cut meanwhile.
+            BrokenStreamError: the connection was cut meanwhile.
         """
         for wire in (self._wire, self.partner._wire):
             crossing = asyncio.ensure_future(wire.cross())
@@ -105,7 +105,7 @@ class SimStream(FlowStream):
                 crossing.cancel()
                 ending.cancel()
         if self._reason is not None:
-            raise UnreachableError(f"cannot connect to {self._remote}: {self._reason}")
+            raise BrokenStreamError(self._reason)
 
     def tell(self, hear: "Callable[[SimStream], None]") -> None:
         """Let `hear` be called with the other end, after all that was sent has arrived there."""
