@@ -155,7 +155,9 @@ class Mesh:
 
 
 @asynccontextmanager
-async def mesh(folder: Path, *, authority: Authority | None = None, **options: Any) -> AsyncIterator[Mesh]:
+async def mesh(
+    folder: Path, *, authority: Authority | None = None, shift: float = 0.0, **options: Any
+) -> AsyncIterator[Mesh]:
     """A mesh with a running hub; everything that was connected to it is closed at the end."""
     ca = authority or Authority.create(datetime.now(UTC) - timedelta(days=2))
     store = HubStore(folder / "hub")
@@ -164,6 +166,7 @@ async def mesh(folder: Path, *, authority: Authority | None = None, **options: A
     store.close()
     async with AsyncExitStack() as stack:
         made = Mesh(folder, ca, ClockedNetwork(), options, stack)
+        made.network.shift = shift
         await made.start()
         try:
             yield made
@@ -188,6 +191,8 @@ class Agent:
         self.pinged = asyncio.Event()
         self.is_mute = False
         """Whether requests get no answer."""
+        self.ping_status = 200
+        self.says_id = endpoint
         self.offers_passive = True
         self.passives: list[Http2] = []
         self.passive_came = asyncio.Event()
@@ -235,8 +240,8 @@ class Agent:
         if self.is_mute:
             return
         if path == "/api/ping":
-            said = {"id": self.id, "name": self.name, "time": int(time.time() * 1000)}
-            stream.say(200, json.dumps(said).encode(), "application/json")
+            said = {"id": self.says_id, "name": self.name, "time": int(time.time() * 1000)}
+            stream.say(self.ping_status, json.dumps(said).encode(), "application/json")
         elif path.startswith("/api/sessions/") and where == "control" and self.offers_passive:
             await self._offer(path.rpartition("/")[2])
             stream.say(200)

@@ -261,6 +261,7 @@ class Http2:
         self.closed = asyncio.Event()
         self.pings = 0
         """PINGs that the peer sent."""
+        self._pong = asyncio.Event()
         self.corked: bytearray | None = None
         """What is kept back, to leave in one write."""
         self._acks = acks
@@ -336,6 +337,12 @@ class Http2:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return await self.request(method, target, data, extra).answer()
 
+    async def ping(self) -> None:
+        """Wait for the answer to a PING."""
+        self._pong.clear()
+        self.frame(PING, 0, 0, bytes(8))
+        await self._pong.wait()
+
     # receiving
 
     async def _run(self) -> None:
@@ -380,6 +387,8 @@ class Http2:
                 self.pings += 1
                 if self._acks:
                     self.frame(PING, ACK, 0, payload)
+            case 6:
+                self._pong.set()
             case 7:
                 self.goaway = int.from_bytes(payload[4:8]), payload[8:]
             case 8:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from ztm import pki
 from ztm.errors import BrokenStreamError
 from ztm.model import Address, Identity
-from ztm.net.base import Accept, Network, Stream, TlsConfig
+from ztm.net.base import Accept, Answer, Exchange, Network, Session, SessionLimits, Stream, TlsConfig
 
 HUB = "0f8f7c4e-5f0a-4f0e-9c0a-0123456789ab"
 ANYWHERE = Address("127.0.0.1", 0)
@@ -120,4 +120,56 @@ async def rest(stream: Stream) -> bytes:
             seen += data
     except BrokenStreamError:
         pass
+    return seen
+
+
+CONNECT = ((":method", "CONNECT"), (":scheme", "http"), (":path", "/api/endpoints/x?name=y"))
+
+
+@asynccontextmanager
+async def session_pair(
+    net: Network,
+    answer: Answer,
+    parties: Parties | None = None,
+    *,
+    limits: SessionLimits = SessionLimits(),
+    own: bool = True,
+) -> AsyncIterator[tuple[Session, Session]]:
+    """A client's and a server's end of a session, over TLS if there are `parties`."""
+    made: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
+
+    async def accept(stream: Stream) -> None:
+        session = net.session(stream, "server", answer=answer, limits=limits, own=own)
+        made.set_result(session)
+        await session.closed()
+
+    async with listening(net, accept, parties.hub if parties else None) as address:
+        stream = await net.dial(address, parties.alice if parties else None)
+        client = net.session(stream, "client", own=own)
+        server = await made
+        try:
+            yield client, server
+        finally:
+            client.close()
+            server.close()
+
+
+async def echo_exchange(exchange: Exchange) -> None:
+    exchange.respond(200)
+    await echo(exchange)
+
+
+async def fill(stream: Stream, written: list[int], chunk: int = 16384) -> None:
+    """Write for ever; `written` holds the bytes that the stream has taken."""
+    while True:
+        await stream.write(bytes(chunk))
+        written[0] += chunk
+
+
+async def until_stuck(written: list[int], seconds: float = 0.3) -> int:
+    """What `written` holds once nothing has been added for so long."""
+    seen = -1
+    while seen != written[0]:
+        seen = written[0]
+        await asyncio.sleep(seconds)
     return seen

@@ -20,9 +20,8 @@ A, B, C = OWN_IDS[:3]
 @pytest.fixture
 async def mesh() -> AsyncIterator[SmallMesh]:
     made = SmallMesh()
-    async with asyncio.timeout(20):
-        yield made
-        await made.close()
+    yield made
+    await made.close()
 
 
 @pytest.fixture

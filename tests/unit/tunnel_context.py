@@ -19,6 +19,14 @@ from ztm.net.http1 import Answer, request_http1
 LOOPBACK = "127.0.0.1"
 OWN_IDS = [f"00000000-0000-4000-8000-{n:012d}" for n in range(10)]
 
+DEADLINE = 15.0
+"""Seconds after which a test that waits for what never comes fails."""
+
+
+def _give_up() -> None:
+    for task in asyncio.all_tasks():
+        task.cancel("the test took too long")
+
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
     """A port that nothing listens on now."""
@@ -71,7 +79,7 @@ class MeshContext:
         self.tasks: set[asyncio.Task[None]] = set()
         self._mesh = mesh
 
-    async def endpoints(self, *, id: str = "", name: str = "") -> list[Endpoint]:
+    async def endpoints(self, *, id: str = "", name: str = "") -> list[Endpoint]:  # noqa: A002
         return [Endpoint(one.place.id, one.place.name, one.user, online=True) for one in self._mesh.contexts.values()]
 
     async def connect(self, endpoint: str) -> Exchange:
@@ -114,6 +122,7 @@ class SmallMesh:
         self.local: dict[str, dict[str, bytes]] = {}
         self._sessions: dict[tuple[str, str], Session] = {}
         self._listeners: list[Listener] = []
+        self._deadline = asyncio.get_running_loop().call_later(DEADLINE, _give_up)
 
     async def join(self, name: str, user: str = "alice", limits: TunnelLimits | None = None) -> TunnelApp:
         place = Place(OWN_IDS[len(self.contexts)], name)
@@ -183,6 +192,7 @@ class SmallMesh:
         return self.network.session(await self.network.dial(listener.address), "client")
 
     async def close(self) -> None:
+        self._deadline.cancel()
         for app in self.apps.values():
             await app.stop()
         for context in self.contexts.values():

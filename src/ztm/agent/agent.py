@@ -55,7 +55,7 @@ class Agent:
             self._meshes[row.name] = self._made(row)
         self._listener = await self.network.listen(self._config.listen, self._accept)
         address = self._listener.address
-        self._credentials = Credentials.issue(self._config.data, address)
+        self._credentials = Credentials.issue(self._config.data, self._config.pointers, address)
         self._guard = Guard(self._api, self._credentials, address)
         if address.host not in ("127.0.0.1", "::1"):
             log.warning("the local API listens on %s, beyond this machine: its token then crosses the network", address)

@@ -16,6 +16,8 @@ class AgentConfig:
     """Where the database, the keys and the mesh files live; made with mode 0700 if missing."""
     listen: Address
     """The local API's port."""
+    pointers: Path = field(default_factory=lambda: Path.home() / ".ztm" / "agents")
+    """Where the same OS user's command line looks for running agents."""
     join: str | None = None
     """A mesh to join at the start, under the endpoint name `join_as`, by `permit`."""
     join_as: str | None = None

@@ -29,18 +29,17 @@ class Credentials:
     pointer: Path
 
     @classmethod
-    def issue(cls, data: Path, address: Address) -> "Credentials":
+    def issue(cls, data: Path, pointers: Path, address: Address) -> "Credentials":
         """Make a token, and write it where the same OS user finds it: in the data directory, with a pointer
-        to that below ``~/.ztm/agents``.
+        to that in `pointers`.
 
         Raises:
             StorageError: one of the two cannot be written.
         """
         instance = secrets.token_hex(8)
-        made = cls(instance, secrets.token_urlsafe(32), Path.home() / ".ztm" / "agents" / f"{instance}.json")
+        made = cls(instance, secrets.token_urlsafe(32), pointers / f"{instance}.json")
         write_private(data / TOKEN_FILE, made.token)
-        secure_directory(made.pointer.parent.parent)
-        secure_directory(made.pointer.parent)
+        secure_directory(pointers)
         made._drop_stale(data)
         where = {"instance": instance, "address": str(address), "data": str(data.resolve())}
         write_private(made.pointer, json.dumps(where))

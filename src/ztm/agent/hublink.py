@@ -29,6 +29,8 @@ log = logging.getLogger("ztm.agent")
 
 HUB_PING_LATE = 45.0
 """Seconds without a ping from the hub after which it has forgotten this session (spec mesh-protocol 20, agent 5)."""
+LAST_WORD = 1.0
+"""Seconds that a refusal's reason may come after the refusal."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at whether the hub is still there."""
 
@@ -117,7 +119,7 @@ class HubLink:
         except TimeoutError as error:
             raise DeadlineError(f"the hub at {self.address} does not answer") from error
         except BrokenStreamError as error:
-            raise self.loss_of(str(error)) from error
+            raise self._refusal_of(await self._last_word() or str(error)) from error
         self.status = codec.decode_hub_status(answer.body)
 
     async def _accepted(self, control: Exchange) -> None:
@@ -129,12 +131,24 @@ class HubLink:
             raise RefusalError(f"the hub refused this endpoint: {text or status}")
         raise from_status(status, text or f"the hub answered {status}")
 
+    async def _last_word(self) -> str:
+        """What the hub said when it ended the session, if it did; that may come just after a refused stream."""
+        try:
+            async with asyncio.timeout(LAST_WORD):
+                return await self.session.closed()
+        except TimeoutError:
+            return ""
+
+    def _refusal_of(self, reason: str) -> ZtmError:
+        """The error that an end before the hub accepted stands for."""
+        if reason in ("the peer closed the connection", "the connection was closed"):
+            return RefusalError(SILENT)
+        return self.loss_of(reason)
+
     def loss_of(self, reason: str) -> ZtmError:
         """The error that the end of this link stands for."""
         if "evicted" in reason:
             return EvictedError(reason)
-        if reason in ("the peer closed the connection", "the connection was closed"):
-            return RefusalError(SILENT)
         return BrokenStreamError(f"the hub at {self.address} broke off: {reason}")
 
     # ------------------------------------------------------------------ living

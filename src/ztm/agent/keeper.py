@@ -87,8 +87,12 @@ class Keeper:
         try:
             while not running.done() and fresh is None:
                 await asyncio.wait((running,), timeout=1.0)
-                if link.is_suspect and not running.done():
+                if running.done():
+                    break
+                if link.is_suspect:
                     fresh = await self._replace(link)
+                else:
+                    self._turn(Health(State.CONNECTED))
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
@@ -119,11 +123,7 @@ class Keeper:
             if not dialling.done():
                 dialling.cancel()
         found = (await asyncio.gather(dialling, return_exceptions=True))[0]
-        if isinstance(found, HubLink):
-            return found
-        if not link.is_suspect:
-            self._turn(Health(State.CONNECTED))
-        return None
+        return found if isinstance(found, HubLink) else None
 
     def _drain(self, link: HubLink, running: "asyncio.Future[str]") -> None:
         """Let the streams of a replaced link live if they can."""

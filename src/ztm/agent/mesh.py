@@ -184,18 +184,21 @@ class Mesh:
         self._log.removeHandler(self._ring)
 
     def _turn(self, health: Health) -> None:
+        if health == self._health:
+            return
         if health.state is State.CONNECTED:
             self.errors.clear()
         elif health.reason and (not self.errors or self.errors[-1][1] != health.reason):
             self.errors.append((iso_now(self.network.wall()), health.reason))
-        if health != self._health:
-            level = logging.INFO if health.state is State.CONNECTED else logging.WARNING
-            self._log.log(
-                level, "mesh %s: %s%s", self.name, health.state, f": {health.reason}" if health.reason else ""
-            )
+        level = logging.INFO if health.state is State.CONNECTED else logging.WARNING
+        self._log.log(level, "mesh %s: %s%s", self.name, health.state, f": {health.reason}" if health.reason else "")
         self._health = health
         self._turned.set()
         self._turned = asyncio.Event()
+
+    async def turned(self) -> None:
+        """Wait for the next change of health."""
+        await self._turned.wait()
 
     async def settled(self, timeout: float) -> Health:
         """The health once it is neither `connecting` nor unknown, or what it is after `timeout` seconds."""

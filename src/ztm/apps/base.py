@@ -102,10 +102,13 @@ class AppContext(Protocol):
 class App(Protocol):
     """A running app, once per joined mesh."""
 
-    user_api: ASGIApp
-    """For the local user: below ``/api/meshes/{mesh}/apps/{provider}/{app}``."""
-    peer_api: ASGIApp
-    """For other endpoints; the verified `Peer` is in the scope's extensions as ``ztm.peer``."""
+    @property
+    def user_api(self) -> ASGIApp:
+        """For the local user: below ``/api/meshes/{mesh}/apps/{provider}/{app}``."""
+
+    @property
+    def peer_api(self) -> ASGIApp:
+        """For other endpoints; the verified `Peer` is in the scope's extensions as ``ztm.peer``."""
 
     async def start(self) -> None:
         """Take up what was configured before."""

@@ -9,8 +9,10 @@ from ztm.store.files import secure_directory, write_private
 from ztm.store.hub import HubStore
 
 
-def issue(data: Path, names: tuple[Address, ...]) -> str:
+def issue(data: Path, names: tuple[Address, ...], now: datetime | None = None) -> str:
     """A new root permit, as text for a file that only its reader may see; makes the CA if there is none.
+
+    `now` is this machine's clock unless given.
 
     Raises:
         StorageError: the data directory does not take it.
@@ -19,7 +21,7 @@ def issue(data: Path, names: tuple[Address, ...]) -> str:
     secure_directory(data)
     store = HubStore(data)
     try:
-        permit = _issue(store, names, datetime.now(UTC))
+        permit = _issue(store, names, now or datetime.now(UTC))
         store.mark_root_issued()
         return permit
     finally:

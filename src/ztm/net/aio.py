@@ -31,7 +31,7 @@ from ztm.net.http2.session import Http2Session
 from ztm.net.listener import check_peer, listen_plain, listen_tls
 from ztm.net.tcp import TcpStream
 from ztm.net.tls import context
-from ztm.net.udp import UdpSocket
+from ztm.net.udp import UdpSocket, bound
 
 
 class FlowNetwork:
@@ -132,9 +132,7 @@ class AioNetwork(FlowNetwork):
         """See `net.base.Network`."""
         loop = asyncio.get_running_loop()
         try:
-            _, made = await loop.create_datagram_endpoint(
-                lambda: UdpSocket(received), local_addr=(address.host, address.port)
-            )
+            _, made = await loop.create_datagram_endpoint(lambda: UdpSocket(received), sock=await bound(address))
         except (OSError, UnicodeError) as error:
             raise ConflictError(f"cannot listen on {address} (udp): {_why(error)}") from error
         return made

@@ -168,7 +168,7 @@ class FlowStream:
             outlet.push(self._held.popleft())
         if self._finished:
             outlet.finish()
-        elif self._reason is not None:
+        if self._reason is not None:
             outlet.broke(self._reason)
 
     def send(self, data: bytes) -> int:

@@ -1,6 +1,7 @@
 """A UDP socket that hands each datagram to a call-back."""
 
 import asyncio
+import socket
 from typing import cast
 
 from ztm.model import Address
@@ -49,3 +50,23 @@ class UdpSocket(asyncio.DatagramProtocol):
         """See `net.base.Datagrams`."""
         if self._transport is not None:
             self._transport.close()
+
+
+async def bound(address: Address) -> socket.socket:
+    """A UDP socket that listens; bound here, as uvloop would not say why it cannot be.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(
+        address.host, address.port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE
+    )
+    family, kind, protocol, _, where = found[0]
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setblocking(False)
+        made.bind(where)
+    except OSError:
+        made.close()
+        raise
+    return made

@@ -1,0 +1,68 @@
+# One command for each thing a developer does; `make` alone lists them.
+# Every target sets itself up first: nothing has to be installed but Python 3.11+ with venv, and make.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := src tests bench
+# The first of these that is Python 3.11 or newer and can make virtual environments; PYTHON=... names another.
+PYTHONS := python3.11 python3.12 python3.13 python3.14 python3
+USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test test-all bench demo clean
+
+help:
+	@echo 'make setup      make .venv, with ztm and all that its development needs'
+	@echo 'make check      formatting, lint, types, and which way imports point'
+	@echo 'make test       the tests, without the long ones'
+	@echo 'make test-all   all tests'
+	@echo 'make bench      measure ztm beside direct TCP, nginx and ssh, and print one table'
+	@echo 'make demo       a hub, two agents and a tunnel on this machine, until Ctrl-C (ONCE=1: ends by itself)'
+	@echo 'make clean      remove all that the others made'
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	@python=; \
+	for each in $(or $(PYTHON),$(PYTHONS)); do \
+	  if "$$each" -c '$(USABLE)' 2>/dev/null; then python=$$each; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo 'make setup: no Python 3.11 or newer that can make virtual environments was found.' >&2; \
+	  echo 'On Debian and Ubuntu: apt-get install python3 python3-venv. Or name one: make setup PYTHON=/path/to/python3' >&2; \
+	  exit 1; \
+	fi; \
+	if ! $(BIN)/python -c '$(USABLE)' 2>/dev/null; then \
+	  echo "making $(VENV) with $$($$python --version)"; \
+	  "$$python" -m venv --clear $(VENV) || exit 1; \
+	fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' || { \
+	  echo 'make setup: pip could not install what ztm needs (see above).' >&2; \
+	  echo 'Without a way to a package index, put the wheels of pyproject.toml into a directory and run' >&2; \
+	  echo '  PIP_NO_INDEX=1 PIP_FIND_LINKS=DIRECTORY make setup' >&2; \
+	  exit 1; \
+	}
+	@touch $@
+
+check: setup
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup
+	$(BIN)/pytest -m 'not long'
+
+test-all: setup
+	$(BIN)/pytest
+
+bench: setup
+	$(BIN)/python bench/run.py $(BENCH)
+
+demo: setup
+	@$(BIN)/python bench/demo $(if $(filter-out 0,$(ONCE)),--once)
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
