@@ -172,7 +172,7 @@ async def test_targets_take_turns(mesh: SmallMesh) -> None:
         await client.write(b"x")
         assert await read_exactly(client, 1) == b"x"
         client.end()
-        await client.ended() if await read_all(client) else None
+        assert await read_all(client) == b"<end>"
     assert [one.connections for one in targets] == [2, 2]
     for one in targets:
         await one.close()
@@ -256,8 +256,10 @@ async def test_a_client_that_leaves_while_waiting_is_no_failure_of_the_exit(mesh
     async def wait_for_cut(exchange: Exchange) -> None:
         if not cut.is_set():
             client.abort("left")
-            await exchange.ended()
-            cut.set()
+            try:
+                await exchange.ended()
+            finally:
+                cut.set()
 
     mesh.before_answer = wait_for_cut
     address = await inbound(a, A)
@@ -396,9 +398,9 @@ async def test_a_busy_port_is_listed_with_its_error_and_taken_once_it_is_free(me
     assert "in use" in shown["listens"][0]["error"]
     assert "in use" in shown["lastError"]["message"]
     await outbound(a, A, echo, name="another")  # nothing else is poisoned by it
+    mesh.network.opened.clear()
     await other.close()
-    while not all(one["open"] for one in (await get(a, path))["listens"]):
-        await asyncio.sleep(0.005)
+    await mesh.network.opened.wait()
     client = await mesh.network.dial(busy)
     await client.write(b"x")
     assert await read_exactly(client, 1) == b"x"

@@ -13,7 +13,7 @@ from ztm.errors import StorageError, UnreachableError
 from ztm.model import Address, Endpoint, FileInfo, Peer
 from ztm.net.aio import AioNetwork
 from ztm.net.asgi import PEER, ASGIApp, HttpLimits, serve_stream
-from ztm.net.base import Exchange, Listener, Network, Session, SessionLimits, Stream
+from ztm.net.base import Accept, Exchange, Listener, Network, Session, SessionLimits, Stream, TlsConfig
 from ztm.net.http1 import Answer, request_http1
 
 LOOPBACK = "127.0.0.1"
@@ -33,6 +33,21 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+class WatchedNetwork(AioNetwork):
+    """The real network, which also says when a port was opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened = asyncio.Event()
+
+    async def listen(
+        self, address: Address, accept: Accept, tls: TlsConfig | None = None, *, handshakes: int = 256
+    ) -> Listener:
+        listener = await super().listen(address, accept, tls, handshakes=handshakes)
+        self.opened.set()
+        return listener
 
 
 class MeshFiles:
@@ -108,7 +123,7 @@ class SmallMesh:
     """Endpoints that reach each other directly, each pair over one HTTP/2 session on loopback."""
 
     def __init__(self) -> None:
-        self.network = AioNetwork()
+        self.network = WatchedNetwork()
         self.shared: dict[str, bytes] = {}
         self.watchers: list[Callable[[], None]] = []
         self.contexts: dict[str, MeshContext] = {}

@@ -14,6 +14,7 @@ from ztm.logs import log_to_stderr
 from ztm.net.aio import AioNetwork
 from ztm.net.aio import run as run_loop
 from ztm.net.memory import tune_memory
+from ztm.store.lock import sole_use
 
 
 def run(config: AgentConfig) -> int:
@@ -24,7 +25,8 @@ def run(config: AgentConfig) -> int:
     """
     log_to_stderr()
     tune_memory()
-    return run_loop(_serve(config))
+    with sole_use(config.data, "agent"):
+        return run_loop(_serve(config))
 
 
 async def _serve(config: AgentConfig) -> int:

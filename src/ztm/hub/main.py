@@ -12,6 +12,7 @@ from ztm.logs import log_to_stderr
 from ztm.net.aio import AioNetwork
 from ztm.net.aio import run as run_loop
 from ztm.net.memory import tune_memory
+from ztm.store.lock import sole_use
 
 log = logging.getLogger("ztm.hub")
 
@@ -24,8 +25,9 @@ def run(config: HubConfig) -> int:
     """
     log_to_stderr()
     tune_memory()
-    _root_permit(config)
-    return run_loop(_serve(config))
+    with sole_use(config.data, "hub"):
+        _root_permit(config)
+        return run_loop(_serve(config))
 
 
 def _root_permit(config: HubConfig) -> None:
