@@ -7,15 +7,12 @@ than this (direct loopback is), the figure is this client's own limit. A time is
 import contextlib
 import select
 import socket
-import struct
 import time
 from dataclasses import dataclass, field
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
 ABANDON = 5.0
 """Seconds after which a connection counts as failed."""
-AT_ONCE = struct.pack("ii", 1, 0)
-"""SO_LINGER for closing without TIME_WAIT; used only after the whole answer has come."""
 
 
 @dataclass(slots=True)
@@ -32,10 +29,13 @@ class Fresh:
 class _Client:
     link: socket.socket
     begun: float
-    got: bytes = b""
+    has_asked: bool = False
+    answer: bytes = b""
 
 
 class _Load:
+    """The clients under way at one moment."""
+
     def __init__(self, port: int, answer_end: bytes) -> None:
         self._address = ("127.0.0.1", port)
         self._answer_end = answer_end
@@ -43,39 +43,69 @@ class _Load:
         self._clients: dict[int, _Client] = {}
         self.result = Fresh()
 
-    def open(self) -> None:
-        link = socket.socket()
-        link.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            link.connect(self._address)
-        self._clients[link.fileno()] = _Client(link, time.perf_counter())
-        self._poll.register(link, select.EPOLLOUT)
+    def fill(self, at_once: int) -> None:
+        while len(self._clients) < at_once:
+            link = socket.socket()
+            link.setblocking(False)
+            self._clients[link.fileno()] = _Client(link, time.perf_counter())
+            with contextlib.suppress(BlockingIOError):
+                link.connect(self._address)
+            self._poll.register(link, select.EPOLLOUT)
 
-    def turn(self) -> int:
-        """Serve what is ready; how many clients are done, well or not."""
-        done = 0
+    def turn(self) -> None:
         for number, _ in self._poll.poll(0.2):
             client = self._clients[number]
             try:
-                done += self._advance(number, client)
+                over = self._advance(number, client)
             except OSError:
-                done += self._close(client, ok=False)
-        return done + self._abandon()
+                over = True
+            if over:
+                self._close(number, client)
 
-    def _advance(self, number: int, client: _Client) -> int:
-        if not client.got and client.link.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise ConnectionError
-        if number not in self._asked:
-            client.link.send(REQUEST)
-            self._asked.add(number)
+    def _advance(self, number: int, client: _Client) -> bool:
+        """Do what the socket is ready for; whether the client is done, well or not."""
+        if not client.has_asked:
+            client.link.send(REQUEST)  # raises if the connect failed
+            client.has_asked = True
             self._poll.modify(number, select.EPOLLIN)
-            return 0
+            return False
         data = client.link.recv(4096)
-        client.got += data
-        if client.got.endswith(self._answer_end):
-            return self._close(client, ok=True)
-        return 0 if data else self._close(client, ok=False)
+        client.answer += data
+        return not data or client.answer.endswith(self._answer_end)
 
-    @property
-    def _asked(self) -> set[int]:
-        return self.__dict__.setdefault("asked", set())
+    def _close(self, number: int, client: _Client) -> None:
+        if client.answer.endswith(self._answer_end):
+            self.result.times.append(time.perf_counter() - client.begun)
+        else:
+            self.result.failed += 1
+        del self._clients[number]
+        client.link.close()  # which takes it out of the poll, too
+
+    def abandon(self) -> None:
+        """Fail the clients that have waited for too long."""
+        late = time.perf_counter() - ABANDON
+        for number, client in list(self._clients.items()):
+            if client.begun < late:
+                self._close(number, client)
+
+    def stop(self) -> None:
+        for client in self._clients.values():
+            client.link.close()
+        self._poll.close()
+
+
+def connections(port: int, at_once: int, seconds: float, answer_end: bytes) -> Fresh:
+    """Keep `at_once` clients of a loopback port busy for `seconds`; an answer is whole once it ends in `answer_end`."""
+    load = _Load(port, answer_end)
+    begin = looked = time.perf_counter()
+    try:
+        while (now := time.perf_counter()) - begin < seconds:
+            load.fill(at_once)
+            load.turn()
+            if now - looked > 1.0:
+                load.abandon()
+                looked = now
+    finally:
+        load.stop()
+    load.result.seconds = now - begin
+    return load.result

@@ -317,9 +317,12 @@ class Http2:
             last = END_HEADERS if index == len(parts) - 1 else 0
             self.frame(CONTINUATION if index else HEADERS, last, number, part)
 
-    def open(self, method: str, target: str, extra: Fields | None = None, *, scheme: str = "http") -> Stream:
+    def open(self, method: str, target: str, extra: Fields | None = None) -> Stream:
         """Begin a request; on CONNECT the stream stays open."""
-        fields = [(":method", method), (":scheme", scheme), (":path", target), *(extra or [])]
+        return self.open_with([(":method", method), (":scheme", "http"), (":path", target), *(extra or [])])
+
+    def open_with(self, fields: Fields) -> Stream:
+        """Begin a request with these fields, whatever they are."""
         stream = Stream(self, self._next, fields)
         self.streams[self._next] = stream
         self._next += 2

@@ -14,6 +14,7 @@ from v1_http import Http2
 from ztm.errors import StorageError
 from ztm.model import Eviction
 from ztm.pki import new_key
+from ztm.store.hub import HubStore
 
 BEHIND = -30.0
 """The hub's clock against the machine's, so that a certificate signed a second after an eviction is good at once."""
@@ -186,10 +187,14 @@ def full_disk(made: Mesh) -> Iterator[None]:
     store = made.hub.state.store
     store.database.execute("PRAGMA max_page_count=1")  # SQLite makes it the present size
     with pytest.raises(StorageError, match="full"):
-        for number in range(100_000):
-            store.save_eviction(Eviction(f"filler{number:06}", 1, 2))
+        store_until_refused(store)
     yield
     store.database.execute("PRAGMA max_page_count=1000000")
+
+
+def store_until_refused(store: HubStore) -> None:
+    for number in range(100_000):
+        store.save_eviction(Eviction(f"filler{number:06}", 1, 2))
 
 
 def is_kept(made: Mesh, user: str) -> bool:

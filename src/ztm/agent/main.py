@@ -13,7 +13,7 @@ from ztm.errors import UsageError
 from ztm.logs import log_to_stderr
 from ztm.net.aio import AioNetwork
 from ztm.net.aio import run as run_loop
-from ztm.net.memory import tune_memory
+from ztm.net.process import tune_process
 from ztm.store.lock import sole_use
 
 
@@ -24,7 +24,7 @@ def run(config: AgentConfig) -> int:
         ZtmError: it could not start.
     """
     log_to_stderr()
-    tune_memory()
+    tune_process()
     with sole_use(config.data, "agent"):
         return run_loop(_serve(config))
 

@@ -11,7 +11,7 @@ from ztm.hub.root import issue_once
 from ztm.logs import log_to_stderr
 from ztm.net.aio import AioNetwork
 from ztm.net.aio import run as run_loop
-from ztm.net.memory import tune_memory
+from ztm.net.process import tune_process
 from ztm.store.lock import sole_use
 
 log = logging.getLogger("ztm.hub")
@@ -24,7 +24,7 @@ def run(config: HubConfig) -> int:
         ZtmError: it could not start.
     """
     log_to_stderr()
-    tune_memory()
+    tune_process()
     with sole_use(config.data, "hub"):
         _root_permit(config)
         return run_loop(_serve(config))

@@ -124,7 +124,7 @@ class SessionLimits:
 
     streams: int = 2048
     """Streams that the peer may have open at once."""
-    held: int = 64 << 20
+    held: int = 256 << 20
     """Received and not yet taken, over all streams; beyond it the session's own window is kept shut."""
     header_bytes: int = 64 << 10
     """Of one header block, all CONTINUATION frames together; v1 takes at least 20 kB."""

@@ -44,19 +44,24 @@ class Client(Protocol):
 class TcpClient:
     """An accepted connection."""
 
-    __slots__ = ("_network", "_stream", "abort", "meter", "read")
+    __slots__ = ("_network", "_stream", "abort", "meter")
 
     def __init__(self, stream: Stream, network: Network) -> None:
         self._stream = stream
         self._network = network
         self.meter = Meter()
-        self.read = stream.read
         self.abort = stream.abort
 
     @property
     def is_over(self) -> bool:
         """See `Client`."""
         return self._stream.is_over
+
+    async def read(self) -> bytes:
+        """See `Client`. What is read here passes by the splice, which counts the rest."""
+        data = await self._stream.read()
+        self.meter.sent += len(data)
+        return data
 
     async def join(self, stream: Stream) -> None:
         """See `Client`."""
@@ -70,6 +75,7 @@ class TcpClient:
 
         def accept() -> Stream:
             self._stream.unread(early)
+            self.meter.sent -= len(early)  # counted again by the splice
             return self._stream
 
         await exit_.carry(peer, accept, self.meter)

@@ -1,5 +1,6 @@
-"""How a long-running process handles its memory: tuned for one that moves large blocks and many short-lived streams."""
+"""What a long-running process asks of its system: memory for bulk and short-lived streams, and enough open files."""
 
+import contextlib
 import ctypes
 import gc
 import sys
@@ -15,8 +16,9 @@ COLLECT_AFTER = 20_000
 """New containers after which cycles are looked for; a new connection makes some hundred, most without cycles."""
 
 
-def tune_memory() -> None:
-    """Tune this process once everything is imported: the allocator where it is glibc's, and the cycle collector."""
+def tune_process() -> None:
+    """Tune this process once everything is imported: cycle collector, open files, and the allocator where it is glibc's."""
+    _raise_file_limit()
     gc.collect()
     gc.freeze()  # modules and classes live as long as the process: no need to walk them again and again
     gc.set_threshold(COLLECT_AFTER, 20, 20)
@@ -24,3 +26,12 @@ def tune_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, MMAP_FROM)
         mallopt(_M_TRIM_THRESHOLD, TRIM_FROM)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as this user may have: each agent and each client is at least one."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
