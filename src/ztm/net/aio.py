@@ -102,7 +102,7 @@ class AioNetwork(FlowNetwork):
         except TimeoutError as error:
             raise DeadlineError(f"no answer from {address} within {timeout:g} s") from error
         except ssl.SSLCertVerificationError as error:
-            raise CertificateError(f"{address} shows no valid certificate: {error.verify_message}") from error
+            raise CertificateError(f"{address} shows no valid certificate: {_unverified(error)}") from error
         except (OSError, ssl.SSLError, UnicodeError) as error:
             raise UnreachableError(f"cannot connect to {address}: {_why(error)}") from error
         if tls is not None:
@@ -177,3 +177,16 @@ def run(main: Awaitable[int]) -> int:
 
 async def _awaited(main: Awaitable[int]) -> int:
     return await main
+
+
+_REASONS = {
+    **dict.fromkeys((7, 18, 19, 20, 21), "it is not signed by this mesh's CA"),
+    26: "it is not one for a server, so whoever shows it is no hub",
+}
+"""What OpenSSL's verify codes mean here (X509_V_ERR_..., openssl-verification-options)."""
+
+
+def _unverified(error: ssl.SSLCertVerificationError) -> str:
+    """Why a certificate did not verify, for people."""
+    meaning = _REASONS.get(error.verify_code)
+    return f"{meaning} ({error.verify_message})" if meaning else error.verify_message

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from ztm.errors import BrokenStreamError, TooLargeError, UsageError
 from ztm.net.base import Exchange, Headers, Network, SessionLimits, Stream
+from ztm.net.http1_head import read_within
 from ztm.net.http1_server import serve_http1
 from ztm.net.reply import RawHeaders, Reply, run, text_headers
 from ztm.net.scope import (
@@ -87,20 +88,22 @@ async def _is_http2(stream: Stream, limits: HttpLimits) -> bool:
     """
     seen = b""
     try:
-        async with asyncio.timeout(limits.idle_seconds or None):
-            seen = await stream.read()
-        async with asyncio.timeout(limits.head_seconds):
-            while seen and len(seen) < len(PREFACE) and PREFACE.startswith(seen):
-                more = await stream.read()
-                if not more:
-                    break
-                seen += more
+        seen = await read_within(stream, limits.idle_seconds)
+        if _may_become(seen):
+            async with asyncio.timeout(limits.head_seconds):
+                while _may_become(seen) and (more := await stream.read()):
+                    seen += more
     except TimeoutError:
         stream.abort("no request came in time")
         return False
     if seen:
         stream.unread(seen)
     return seen.startswith(PREFACE)
+
+
+def _may_become(seen: bytes) -> bool:
+    """Whether more bytes are needed to tell."""
+    return 0 < len(seen) < len(PREFACE) and PREFACE.startswith(seen)
 
 
 async def answer_exchange(

@@ -51,23 +51,40 @@ async def read_request(stream: Stream, limits: HttpLimits) -> tuple[h11.Connecti
 
 async def _read_head(stream: Stream, limits: HttpLimits) -> tuple[bytes, bytes] | None:
     try:
-        async with asyncio.timeout(limits.idle_seconds or None):
-            buffer = bytearray(await stream.read())
+        buffer = bytearray(await read_within(stream, limits.idle_seconds))
     except TimeoutError:
         return None
     end = _head_end(buffer, limits.header_bytes)
-    try:
-        async with asyncio.timeout(None if end else limits.head_seconds):
-            while not end:
-                more = await stream.read()
-                if not more:
-                    return None
-                buffer += more
-                end = _head_end(buffer, limits.header_bytes, len(more))
-    except TimeoutError:
-        stream.abort(f"no whole request head within {limits.head_seconds:g} seconds")
-        return None
-    return bytes(buffer[:end]), bytes(buffer[end:])
+    if not end:
+        try:
+            async with asyncio.timeout(limits.head_seconds):
+                end = await _rest_of_head(stream, buffer, limits)
+        except TimeoutError:
+            stream.abort(f"no whole request head within {limits.head_seconds:g} seconds")
+            return None
+    return (bytes(buffer[:end]), bytes(buffer[end:])) if end else None
+
+
+async def _rest_of_head(stream: Stream, buffer: bytearray, limits: HttpLimits) -> int:
+    """Read on until the head is whole; where it ends, or 0 if the stream ended first."""
+    end = 0
+    while not end and (more := await stream.read()):
+        buffer += more
+        end = _head_end(buffer, limits.header_bytes, len(more))
+    return end
+
+
+async def read_within(stream: Stream, seconds: float) -> bytes:
+    """The next bytes, waited for at most `seconds` (0: for ever).
+
+    Raises:
+        TimeoutError: none came.
+        BrokenStreamError: the stream was cut.
+    """
+    if not seconds:
+        return await stream.read()
+    async with asyncio.timeout(seconds):
+        return await stream.read()
 
 
 def _head_end(buffer: bytearray, limit: int, fresh: int = 1 << 62) -> int:

@@ -17,7 +17,7 @@ COLLECT_AFTER = 20_000
 
 
 def tune_process() -> None:
-    """Tune this process once everything is imported: cycle collector, open files, and the allocator where it is glibc's."""
+    """Tune this process once everything is imported: open files, cycle collector, and glibc's allocator."""
     _raise_file_limit()
     gc.collect()
     gc.freeze()  # modules and classes live as long as the process: no need to walk them again and again
