@@ -176,3 +176,14 @@ def test_all_sessions_of_a_user_are_found_to_be_cut():
     join(known, "3", ALICE, session="s3")
     assert known.sessions_of_user("bob") == ["s1", "p1", "s2"]
     assert known.sessions_of_user("nobody") == []
+
+
+def test_a_user_may_not_use_up_endpoint_ids_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ztm.core.registry.MAX_CLAIMS", 2)
+    registry: Registry[str] = Registry("hub")
+    for number in range(2):
+        registry.attach(f"ep-{number}", "e", Owner("alice", "k"), f"s{number}", Address("10.0.0.1", 1), 0.0)
+    with pytest.raises(LimitError):
+        registry.may_claim("ep-2", Owner("alice", "k"))
+    registry.may_claim("ep-1", Owner("alice", "k"))
+    registry.may_claim("ep-2", Owner("bob", "k"))

@@ -5,6 +5,7 @@ bindings are only remembered; the caller keeps them on disk. Times are epoch sec
 Source: spec mesh-protocol 5.1, 6, 18 and W5, W18, W26.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +16,8 @@ from ztm.model import Address, Endpoint, Version
 
 S = TypeVar("S", bound=Hashable)
 
+MAX_CLAIMS = 20_000
+"""Endpoint ids that one user may ever have used: each is kept on disk for good."""
 LISTED_ENDPOINTS = 5
 """How many endpoints the list of users shows of each (spec mesh-protocol 5.1)."""
 
@@ -77,6 +80,7 @@ class Registry(Generic[S]):
         self._online_after = online_after
         self._forget_after = forget_after
         self._owners = dict(owners or {})
+        self._claims = Counter(owner.user for owner in self._owners.values())
         self._entries: dict[str, _Entry[S]] = {}
         self._of_user: dict[str, dict[str, None]] = {}
         self._absent: dict[str, None] = {}
@@ -102,8 +106,11 @@ class Registry(Generic[S]):
 
         Raises:
             ForbiddenError: the id belongs to another user, or to another key of the same one.
+            LimitError: it is new, and the user has used as many as one may.
         """
         known = self._owners.get(endpoint_id)
+        if known is None and self._claims[owner.user] >= MAX_CLAIMS:
+            raise LimitError(f"user {owner.user} has used {MAX_CLAIMS} endpoint ids; no more are given")
         if known is None or known == owner:
             return
         whose = "another user" if known.user != owner.user else f"another key of user {owner.user}"
@@ -131,6 +138,8 @@ class Registry(Generic[S]):
         """
         self.may_claim(endpoint_id, owner)
         self.check_room(endpoint_id, now)
+        if endpoint_id not in self._owners:
+            self._claims[owner.user] += 1
         self._owners[endpoint_id] = owner
         entry = self._entries.get(endpoint_id) or self._add(endpoint_id, owner.user, remote, now)
         if name:

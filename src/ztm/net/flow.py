@@ -88,6 +88,11 @@ class FlowStream:
         return False
 
     @property
+    def owed(self) -> int:
+        """Bytes accepted by `send` that the hop below has not taken."""
+        return self._owed
+
+    @property
     def is_over(self) -> bool:
         """Whether both directions have ended or the stream was cut."""
         return self._ended
@@ -263,15 +268,22 @@ class FlowStream:
 class Pipe:
     """One direction of a splice: from a source's arrivals into a sink, credit back as the sink takes them."""
 
-    __slots__ = ("_carried", "_done", "_sink", "_source")
+    __slots__ = ("_before", "_carried", "_done", "_sink", "_source")
 
     def __init__(self, source: FlowStream, sink: FlowStream, carried: Callable[[int], None] | None) -> None:
         self._source = source
         self._sink = sink
         self._carried = carried
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        sink.taken = source.credit
+        self._before = sink.owed
+        """Bytes that others gave the sink before, and that it has not passed on yet: they are not the source's."""
+        sink.taken = self._taken if self._before else source.credit
         source.attach(self)
+
+    def _taken(self, size: int) -> None:
+        others = min(size, self._before)
+        self._before -= others
+        self._source.credit(size - others)
 
     def push(self, data: bytes) -> None:
         """Pass bytes on."""

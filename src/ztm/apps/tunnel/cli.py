@@ -100,10 +100,14 @@ def _end_lines(context: AppCommand, kind: str, end: dict[str, Any]) -> list[str]
     if kind == "inbound":
         lines += ["Listens:", *(f"  {_listen(one)}" for one in end.get("listens") or ())]
         lines += ["Exits:", *_endpoint_lines(context, end.get("exits"))]
+        if end.get("fromUsers"):
+            lines += ["Also Exits Of:", *(f"  {user}" for user in end["fromUsers"])]
     else:
         lines += ["Targets:", *(f"  {_target(one)}" for one in end.get("targets") or ())]
         lines += ["Entrances:", *_endpoint_lines(context, end.get("entrances"))]
         lines += ["Users:", *(f"  {user}" for user in end.get("users") or (ALL_USERS,))]
+    if traffic := end.get("traffic"):
+        lines.append("Traffic: {open} open, {total} in all, {sent} bytes sent, {received} received".format(**traffic))
     last = _reason(end, "lastError") or _reason(end, "error")
     return [*lines, f"Last Error: {last}"] if last else lines
 
@@ -148,6 +152,8 @@ def open_inbound(context: AppCommand, arguments: Arguments) -> None:
     protocol, name = _protocol_and_name(arguments, "inbound")
     listens = [_listen_address(text) for text in _required(arguments, "--listen")]
     body = {"listens": listens, "exits": _endpoint_ids(context, arguments.values("--exits"))}
+    if users := arguments.values("--from-users"):
+        body["fromUsers"] = list(users)
     path = _path(context, "inbound", protocol, name)
     stored = context.api("POST", path, body)
     failed = [one for one in _listens(stored) if one.get("open") is False or one.get("error")]
@@ -272,6 +278,7 @@ COMMANDS: tuple[Command[AppCommand], ...] = (
         run=open_inbound,
         options=(
             Option("--listen", "<[ip:]port ...>", "Where to listen (default ip 127.0.0.1)"),
+            Option("--from-users", "<username ...>", "Also use exits of these users ('*': anyone; default: only your own)"),
             Option("--exits", "<endpoint ...>", "Use these exits only (default: any that has the outbound)"),
         ),
     ),

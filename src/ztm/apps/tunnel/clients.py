@@ -136,9 +136,10 @@ class UdpClients:
             return
         key = (listen, sender)
         client = self._clients.get(key)
-        if client is None:
+        if client is None or client.is_over:
             if len(self._clients) >= self._limits.sessions:
                 self._clients.popitem(last=False)[1].abort("too many UDP clients; this one was silent longest")
+            self._clients.pop(key, None)  # the new one goes to the end
             client = self._clients[key] = UdpClient(listen, sender, socket, self._network.now, self._limits)
             self._begin(client)
         else:

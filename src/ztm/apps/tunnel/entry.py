@@ -11,10 +11,10 @@ from msgspec import UNSET
 from ztm.apps.base import AppContext
 from ztm.apps.tunnel.clients import Client, TcpClient, UdpClient, UdpClients
 from ztm.apps.tunnel.exit import Exit
-from ztm.apps.tunnel.offers import Offers, exits_of
 from ztm.apps.tunnel.forms import InboundShown
 from ztm.apps.tunnel.limits import TunnelLimits
 from ztm.apps.tunnel.model import Inbound, Key
+from ztm.apps.tunnel.offers import Offers, exits_of
 from ztm.apps.tunnel.ports import Close, Ports
 from ztm.apps.tunnel.reach import Early, Reach, reason_of
 from ztm.apps.tunnel.traffic import Faults, Traffic

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from ztm.apps.base import AppContext
-from ztm.apps.tunnel.offers import End, read_offers
 from ztm.apps.tunnel.forms import TunnelShown
 from ztm.apps.tunnel.model import Key
+from ztm.apps.tunnel.offers import End, read_offers
 from ztm.apps.tunnel.service import Tunnels
 from ztm.errors import ZtmError
 from ztm.wire.codec import encode_endpoints

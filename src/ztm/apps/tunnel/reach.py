@@ -48,6 +48,10 @@ class Early:
         """All of it."""
         return b"".join(self._kept)
 
+    def forget(self) -> None:
+        """Let go of it; no other exit will be asked."""
+        self._kept.clear()
+
     async def forward(self, stream: Stream) -> None:
         """Send on what comes, up to the limit, and keep it; run as a task, until cancelled.
 
@@ -88,6 +92,7 @@ class Reach:
                 await self._answered(stream, early)
         except TimeoutError:
             raise DeadlineError(f"no answer within {self._limits.answer_seconds:g} seconds") from None
+        early.forget()
         return stream
 
     async def _answered(self, stream: Exchange, early: Early) -> None:

@@ -14,10 +14,10 @@ import msgspec
 from ztm.apps.base import AppContext
 from ztm.apps.tunnel.entry import Entry
 from ztm.apps.tunnel.exit import Exit
-from ztm.apps.tunnel.offers import End, Offer, index_outbounds, share_path
 from ztm.apps.tunnel.forms import StoredConfig, read_config, stored
 from ztm.apps.tunnel.limits import TunnelLimits
 from ztm.apps.tunnel.model import Inbound, Key, Outbound
+from ztm.apps.tunnel.offers import End, Offer, index_outbounds, share_path
 from ztm.errors import StorageError
 
 CONFIG = "config.json"
@@ -80,7 +80,7 @@ class Tunnels:
         """Create or replace an inbound. An address that cannot be had stays listed, and is tried again.
 
         Raises:
-            StorageError: it could not be saved; nothing changed.
+            StorageError: it could not be saved, and nothing changed; or it could not be published, which is said.
         """
         async with self._changing:
             entry = self.entries.get(inbound.key) or self._entry(inbound)
@@ -117,7 +117,7 @@ class Tunnels:
         """Create or replace an outbound; streams of peers that it no longer admits are cut.
 
         Raises:
-            StorageError: it could not be saved; nothing changed.
+            StorageError: it could not be saved, and nothing changed; or it could not be published, which is said.
         """
         async with self._changing:
             self._save(self._inbounds(), {**self._outbounds(), outbound.key: outbound})
@@ -180,7 +180,7 @@ class Tunnels:
             for exit_ in self.exits.values():
                 self._publish_outbound(exit_.outbound)
         except StorageError as error:
-            self._context.log.error("the tunnels of this endpoint cannot be published: %s", error)
+            self._context.log.error("%s", error)
 
     def _publish_inbound(self, inbound: Inbound) -> None:
         self._share(inbound.key, "inbound", {"exits": inbound.exits})
@@ -190,7 +190,10 @@ class Tunnels:
 
     def _share(self, key: Key, end: End, told: Mapping[str, Sequence[str]]) -> None:
         place = self._context.place
-        self._context.files.share(share_path(key, place.id, end), msgspec.json.encode({"name": place.name, **told}))
+        try:
+            self._context.files.share(share_path(key, place.id, end), msgspec.json.encode({"name": place.name, **told}))
+        except StorageError as error:
+            raise StorageError(f"{end} {key} is open and saved, but cannot be published: {error}") from error
 
     # ------------------------------------------------------------------ parts
 
