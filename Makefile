@@ -37,6 +37,7 @@ $(READY): pyproject.toml
 	  echo "making $(VENV) with $$($$python --version)"; \
 	  "$$python" -m venv --clear $(VENV) || exit 1; \
 	fi
+	@echo 'installing ztm and what its development needs into $(VENV)'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' || { \
 	  echo 'make setup: pip could not install what ztm needs (see above).' >&2; \
 	  echo 'Without a way to a package index, put the wheels of pyproject.toml into a directory and run' >&2; \

@@ -1,7 +1,7 @@
 """One bulk TCP stream, measured at the end that receives: a server, and a client that keeps one connection busy.
 
 The client asks in rounds on one connection: `D`, answered with `ROUND` bytes, or `U`, followed by as many, which
-the server acknowledges with one byte once it has them all. So nothing is counted that did not arrive, no half-close
+the server acknowledges with one byte once it has them all; `?` is acknowledged at once. So nothing is counted that did not arrive, no half-close
 is needed (not every hop passes it on), and a run ends after the first round that is over in time.
 """
 
@@ -43,6 +43,14 @@ def carry(port: int, direction: str, seconds: float) -> Carried:
     return Carried(carried, passed)
 
 
+def answers(port: int) -> bool:
+    """Whether the server is reached through `port`."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5.0) as link:
+        link.sendall(b"?")
+        return link.recv(1) == b"."
+    return False
+
+
 def _round(link: socket.socket, direction: str) -> None:
     link.sendall(direction.encode())
     if direction == "U":
@@ -72,6 +80,7 @@ def _answer(link: socket.socket) -> None:
         while asked := link.recv(1):
             if asked == b"U":
                 _take(link, ROUND)
+            if asked != b"D":
                 link.sendall(b".")
             else:
                 _give(link)

@@ -48,7 +48,7 @@ class _Load:
             link = socket.socket()
             link.setblocking(False)
             self._clients[link.fileno()] = _Client(link, time.perf_counter())
-            with contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(OSError):  # in progress, or soon seen to have failed
                 link.connect(self._address)
             self._poll.register(link, select.EPOLLOUT)
 

@@ -50,8 +50,8 @@ class Sandbox:
             end(process)
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def start(self, name: str, command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> int:
-        """Start a process with its output in ``NAME.log``; its process id."""
+    def start(self, name: str, command: Sequence[object], env: Mapping[str, str] | None = None) -> int:
+        """Start a process with its output in ``NAME.log``; its process id. Words may be paths and numbers."""
         with (self.directory / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 [str(word) for word in command],

@@ -382,7 +382,7 @@ class Http2:
                 if flags & END_HEADERS:
                     self._on_head(number, [(str(n), str(v)) for n, v in self._decoder.decode(self._block)])
             case 3 if stream is not None:
-                stream.reset_code = int.from_bytes(payload)
+                stream.reset_code = stream.reset_code or int.from_bytes(payload)
                 stream.over()
             case 4 if not flags & ACK:
                 self._on_settings(payload)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-import measure
+import speed
 from sandbox import Agent, DemoError, Sandbox
 
 MESH = "my-mesh"
@@ -67,7 +67,7 @@ def _show(sandbox: Sandbox, *, once: bool) -> None:
     entry = _open_tunnel(sandbox, home, workplace, page)
     print("5. Fetch the page through the mesh\n")
     print(f"   GET http://127.0.0.1:{entry}/")
-    for line in measure.fetch(entry).splitlines():
+    for line in speed.fetch(entry).splitlines():
         print(f"   {line}")
     print(WAY.format(entry=entry, page=page))
     _measure(entry, page)
@@ -128,12 +128,12 @@ def _knows_exit(sandbox: Sandbox, home: Agent) -> bool:
 def _measure(entry: int, page: int) -> None:
     print("\n6. How fast is that here, with all five processes on this one machine?\n")
     print(f"   {'':32}{'through the mesh':>18}{'directly':>12}")
-    meshed, direct = measure.first_bytes(entry), measure.first_bytes(page)
+    meshed, direct = speed.first_bytes(entry), speed.first_bytes(page)
     _row("first byte, new connection, p50", f"{meshed.p50 * 1000:.2f} ms", f"{direct.p50 * 1000:.2f} ms")
     _row("the slowest of them", f"{meshed.slowest * 1000:.2f} ms", f"{direct.slowest * 1000:.2f} ms")
-    bulk, bare = measure.bulk(entry), measure.bulk(page)
-    _row(f"bulk, {measure.BULK >> 20} MiB", f"{bulk / 1e6:.0f} MB/s", f"{bare / 1e6:.0f} MB/s")
-    print(f"\n   ({measure.CONNECTIONS} connections, one after the other; `make bench` measures with care)", flush=True)
+    bulk, bare = speed.bulk(entry), speed.bulk(page)
+    _row(f"bulk, {speed.BULK >> 20} MiB", f"{bulk / 1e6:.0f} MB/s", f"{bare / 1e6:.0f} MB/s")
+    print(f"\n   ({speed.CONNECTIONS} connections, one after the other; `make bench` measures with care)", flush=True)
 
 
 def _row(what: str, meshed: str, direct: str) -> None:

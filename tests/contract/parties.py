@@ -25,8 +25,8 @@ class Parties:
     foreign_hub: TlsConfig
 
     @classmethod
-    def create(cls) -> "Parties":
-        now = datetime.now(UTC)
+    def create(cls, now: datetime | None = None) -> "Parties":
+        now = now or datetime.now(UTC)
         ours, theirs = pki.Authority.create(now), pki.Authority.create(now)
         return cls(
             hub=_hub(ours, now),
@@ -67,13 +67,14 @@ def _hub(authority: pki.Authority, now: datetime) -> TlsConfig:
 
 def _user(authority: pki.Authority, name: str, now: datetime, days: int = 30) -> TlsConfig:
     key = pki.new_key()
-    authority = authority if days > 5 else pki.Authority(authority.certificate, authority.key)
     begin = now - timedelta(hours=1)
-    return TlsConfig(
-        ca=authority.certificate,
-        certificate=authority.sign_user(name, pki.public_key(key), datetime.now(UTC), days, not_before=begin),
-        key=key,
-    )
+    signed = authority.sign_user(name, pki.public_key(key), authority_time(authority), days, not_before=begin)
+    return TlsConfig(ca=authority.certificate, certificate=signed, key=key)
+
+
+def authority_time(authority: pki.Authority) -> datetime:
+    """A moment at which the authority may sign."""
+    return pki.identity_of(authority.certificate).not_before + timedelta(days=1)
 
 
 def admitting(tls: TlsConfig, admit: Callable[[Identity], str | None]) -> TlsConfig:
@@ -132,14 +133,14 @@ async def session_pair(
     answer: Answer,
     parties: Parties | None = None,
     *,
-    limits: SessionLimits = SessionLimits(),
+    limits: SessionLimits | None = None,
     own: bool = True,
 ) -> AsyncIterator[tuple[Session, Session]]:
     """A client's and a server's end of a session, over TLS if there are `parties`."""
     made: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
 
     async def accept(stream: Stream) -> None:
-        session = net.session(stream, "server", answer=answer, limits=limits, own=own)
+        session = net.session(stream, "server", answer=answer, limits=limits or SessionLimits(), own=own)
         made.set_result(session)
         await session.closed()
 
@@ -173,3 +174,10 @@ async def until_stuck(written: list[int], seconds: float = 0.3) -> int:
         seen = written[0]
         await asyncio.sleep(seconds)
     return seen
+
+
+async def until(fact: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait for something that no event tells of."""
+    async with asyncio.timeout(seconds):
+        while not fact():  # noqa: ASYNC110  # there is nothing to wait for
+            await asyncio.sleep(0.002)

@@ -7,7 +7,7 @@ import pytest
 from ztm.errors import BrokenStreamError, UsageError
 from ztm.net.base import Exchange, Headers, Network, Session, SessionLimits
 
-from .parties import CONNECT, Parties, echo_exchange, read_all, read_exactly, session_pair
+from .parties import CONNECT, Parties, echo, echo_exchange, read_all, read_exactly, session_pair, until
 
 GET = ((":method", "GET"), (":scheme", "http"), (":path", "/api/ping"))
 
@@ -239,28 +239,26 @@ async def test_ten_thousand_aborted_streams_leave_no_window_lost(net: Network, p
     """From either side, with data on its way in both directions; then ten times the session's window passes."""
 
     async def answer(exchange: Exchange) -> None:
+        path = dict(exchange.request)[":path"]
         exchange.respond(200)
-        if dict(exchange.request)[":path"] == "/echo":
-            return await echo_until_end(exchange)
+        if path == "/echo":
+            await echo(exchange)
+            return
         exchange.write_now(bytes(1000))
-        if dict(exchange.request)[":path"] == "/drop":
+        if path == "/drop":
             exchange.abort()
-        else:
+        elif path == "/keep":
             await exchange.ended()
-
-    async def echo_until_end(exchange: Exchange) -> None:
-        while data := await exchange.read():
-            await exchange.write(data)
 
     def request(path: str) -> Headers:
         return ((":method", "CONNECT"), (":scheme", "http"), (":path", path))
 
     async with session_pair(net, answer, parties) as (client, server):
         for _ in range(100):
-            exchanges = [client.open(request("/drop" if number % 2 else "/keep")) for number in range(100)]
+            exchanges = [client.open(request("/drop" if number % 3 else "/keep")) for number in range(100)]
             for exchange in exchanges:
                 exchange.write_now(bytes(2000))
-            await asyncio.sleep(0)
+            await exchanges[-1].response()
             for exchange in exchanges:
                 exchange.abort()
         exchange = client.open(request("/echo"))
@@ -272,8 +270,7 @@ async def test_ten_thousand_aborted_streams_leave_no_window_lost(net: Network, p
                 count += len(data)
             await writing
         assert count == len(sent)
-        while server.streams or client.streams:
-            await asyncio.sleep(0.01)
+        await until(lambda: not server.streams and not client.streams)
         assert server.held == client.held == 0  # type: ignore[attr-defined]
 
 

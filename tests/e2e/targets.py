@@ -188,14 +188,13 @@ def works(port: int, timeout: float = 2.0) -> bool:
 
 def is_reset(port: int, timeout: float = PATIENCE) -> bool:
     """Whether a new connection is reset, rather than ended in good order."""
-    with connected(port, timeout) as connection:
-        try:
+    try:
+        with connected(port, timeout) as connection:
             connection.sendall(b"anyone?")
-            return read_all(connection) == b"" and False
-        except ConnectionResetError:
-            return True
-        except BrokenPipeError:
-            return True
+            read_all(connection)
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    return False
 
 
 def seconds_until_works(port: int, within: float) -> float:

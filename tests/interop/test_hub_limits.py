@@ -257,6 +257,6 @@ async def test_floods_end_their_own_connection_only(tmp_path: Path) -> None:
         await flood(made, frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 1 << 20)) * 200)
         await flood(made, frame(HEADERS, 0, 5, head) + frame(9, 0, 5, b"\0\1x\1y" * 3000) * 100)
         await flood(made, frame(DATA, END_STREAM, 0, b"x"))
-        await flood(made, b"\xff" * 1000)
+        await flood(made, frame(SETTINGS, 0, 0, b"x"))
         assert await lives(neighbour.outer)
         assert not neighbour.nested.closed.is_set()

@@ -424,7 +424,7 @@ async def test_a_change_that_cannot_be_saved_changes_nothing(mesh: SmallMesh, ec
     a = await mesh.join("a")
     await outbound(a, A, echo)
     address, more = await inbound(a, A), Address(LOOPBACK, free_port())
-    mesh.context("a").files.is_full = True
+    mesh.context("a").disk.is_full = True
     body = json.dumps({"listens": [{"ip": LOOPBACK, "port": more.port}]}).encode()
     status, _, _ = await ask(a.user_api, "POST", f"/api/endpoints/{A}/inbound/tcp/web", body)
     assert status == 507

@@ -6,13 +6,13 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
-from ztm.apps.base import App, Place
+from ztm.apps.base import App, AppFiles, Place
 from ztm.apps.tunnel.api import TunnelApp
 from ztm.apps.tunnel.limits import TunnelLimits
 from ztm.errors import StorageError, UnreachableError
 from ztm.model import Address, Endpoint, FileInfo, Peer
 from ztm.net.aio import AioNetwork
-from ztm.net.asgi import PEER, ASGIApp, HttpLimits, serve_stream
+from ztm.net.asgi import PEER, UPGRADE, ASGIApp, HttpLimits, Upgrade, serve_stream
 from ztm.net.base import Accept, Exchange, Listener, Network, Session, SessionLimits, Stream, TlsConfig
 from ztm.net.http1 import Answer, request_http1
 
@@ -89,7 +89,8 @@ class MeshContext:
         self.place = place
         self.user = user
         self.network: Network = mesh.network
-        self.files = MeshFiles(mesh, user, local)
+        self.disk = MeshFiles(mesh, user, local)
+        self.files: AppFiles = self.disk
         self.log = logging.LoggerAdapter(logging.getLogger("test.tunnel"), {})
         self.tasks: set[asyncio.Task[None]] = set()
         self._mesh = mesh
@@ -156,7 +157,7 @@ class SmallMesh:
         old = self.context(name)
         await self.apps.pop(old.place.id).stop()
         await old.stop()
-        context = MeshContext(self, old.place, old.user, old.files.local)
+        context = MeshContext(self, old.place, old.user, old.disk.local)
         self.contexts[old.place.id] = context
         return await self._start(context, limits)
 
@@ -266,13 +267,13 @@ async def read_all(stream: Stream) -> bytes:
 
 
 async def ask(
-    app: ASGIApp, method: str, path: str, body: bytes = b"", peer: Peer | None = None
+    app: ASGIApp, method: str, path: str, body: bytes = b"", peer: Peer | None = None, upgrade: Upgrade | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     """One request straight to an ASGI application."""
     raw, _, query = path.partition("?")
     scope = {
         "type": "http", "method": method, "path": raw, "raw_path": raw.encode(), "query_string": query.encode(),
-        "root_path": "", "headers": [], "extensions": {PEER: peer}, "http_version": "1.1",
+        "root_path": "", "headers": [], "extensions": {PEER: peer, UPGRADE: upgrade}, "http_version": "1.1",
     }  # fmt: skip
     answer: dict[str, Any] = {"body": b""}
 

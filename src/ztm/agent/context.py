@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 from ztm.agent.filesync import FileSync
 from ztm.apps.base import AppFiles, Place
-from ztm.errors import BrokenStreamError, DeadlineError, from_status
+from ztm.errors import BrokenStreamError, DeadlineError
 from ztm.model import Endpoint, FileInfo
 from ztm.net.base import Exchange, Network
 from ztm.net.http1 import Answer
-from ztm.rest.client import call_stream
+from ztm.rest.client import call_stream, error_of
 from ztm.store.agent import AgentStore
 
 ANSWER = 20.0
@@ -138,7 +138,7 @@ class MeshContext:
             async with asyncio.timeout(ANSWER):
                 status, _ = await stream.response()
             if status != 200:
-                raise from_status(status, await _refusal(stream, status))
+                raise error_of(Answer(status, [], await _text(stream)), f"the way to endpoint {endpoint}")
             return await call_stream(stream, method, target, body=body, timeout=ANSWER)
         except TimeoutError as error:
             raise DeadlineError(f"endpoint {endpoint} did not answer within {ANSWER:.0f} s") from error
@@ -167,9 +167,9 @@ class MeshContext:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _refusal(stream: Exchange, status: int) -> str:
+async def _text(stream: Exchange) -> bytes:
+    """The beginning of a refusal's body; nothing if the stream breaks."""
     try:
-        text = (await stream.read())[:500].decode("utf-8", "replace")
+        return (await stream.read())[:500]
     except BrokenStreamError:
-        text = ""
-    return text or f"the way to the endpoint answered {status}"
+        return b""

@@ -168,9 +168,12 @@ class FileSync:
                 log.info("the hub did not tell its files: %s", error)
                 await asyncio.sleep(RETRY)
                 continue
+            newest = max([since, *(file.since_ms for file in changes.values())])
             if "wait" not in query:  # the whole of it: what the last hub said no longer counts
                 self._seen.clear()
-            since = max([since, *(file.since_ms for file in changes.values())])
+            elif newest == since:  # a hub that answers without news would be asked as fast as it can
+                await asyncio.sleep(RETRY)
+            since = newest
             query = {"since": since, "wait": 1}
             self._seen.update(changes)
             self._tell()

@@ -193,7 +193,7 @@ class AppHost:
         """
         slot = self._slot(provider, name)
         if slot.app is None and (peer.user != self._owner() or slot.state == "disabled"):
-            raise NotFoundError(f"app {name} does not run here")
+            raise NotFoundError(f"app {name} does not run here, and only user {self._owner()} may start it")
         app = await self._ready(name, slot)
         await serve_stream(
             self._network,

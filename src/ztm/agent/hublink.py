@@ -114,16 +114,20 @@ class HubLink:
             async with asyncio.timeout(self._config.answer_timeout):
                 await self._accepted(control)
                 self._spawn(self._serve(control))
-                await self.beat()
                 answer = await call_ok(self.session, "GET", paths.HUB_STATUS, timeout=self._config.answer_timeout)
+                self.status = codec.decode_hub_status(answer.body)
+                # only now, as it names the hub: v1 lists what it is told, and routes to no endpoint without (W18)
+                await self.beat()
         except TimeoutError as error:
             raise DeadlineError(f"the hub at {self.address} does not answer") from error
         except BrokenStreamError as error:
-            raise self._refusal_of(await self._last_word() or str(error)) from error
-        self.status = codec.decode_hub_status(answer.body)
+            raise self.loss_of(await self._last_word() or str(error)) from error
 
     async def _accepted(self, control: Exchange) -> None:
-        status, _ = await control.response()
+        try:
+            status, _ = await control.response()
+        except BrokenStreamError as error:
+            raise self._refusal_of(await self._last_word() or str(error)) from error
         if status == 200:
             return
         text = await _text(control)
@@ -140,9 +144,11 @@ class HubLink:
             return ""
 
     def _refusal_of(self, reason: str) -> ZtmError:
-        """The error that an end before the hub accepted stands for."""
-        if reason in ("the peer closed the connection", "the connection was closed"):
+        """The error that an end before the hub's first answer stands for."""
+        if reason.startswith(_WORDLESS):
             return RefusalError(SILENT)
+        if "ALERT" in reason:
+            return RefusalError(f"the hub refuses this certificate: {reason}")
         return self.loss_of(reason)
 
     def loss_of(self, reason: str) -> ZtmError:
@@ -298,6 +304,7 @@ class HubLink:
         """
         path = paths.fill(paths.ENDPOINT, {"sid": sid}, ep=self._self.id)
         stream = await self._dial()
+        is_taken = False
         try:
             async with asyncio.timeout(self._config.answer_timeout):
                 if stream.is_own:
@@ -308,12 +315,14 @@ class HubLink:
                     outer = self._network.session(stream, "client", limits=self._config.sessions)
                     passive = outer.open(((":method", "CONNECT"), (":scheme", "http"), (":path", path)))
                     status, _ = await passive.response()
+            if status != 200:
+                raise from_status(status, f"the hub refused the session with {status}")
+            is_taken = True
         except TimeoutError as error:
-            stream.abort("no answer")
             raise DeadlineError("the hub did not take the session in time") from error
-        if status != 200:
-            stream.abort("refused")
-            raise from_status(status, f"the hub refused the session with {status}")
+        finally:
+            if not is_taken:
+                stream.abort("not taken as a session")
         self._spawn(self._serve_passive(passive, outer))
 
     async def _serve_passive(self, passive: Stream, outer: Session | None) -> None:
@@ -349,8 +358,11 @@ class HubLink:
         Raises:
             ZtmError: what the hub's refusal stands for, or that it did not answer.
         """
-        answer = await call_ok(self.session, method, target, body=body, timeout=timeout or self._config.answer_timeout)
-        return answer.body
+        seconds = timeout or self._config.answer_timeout
+        try:
+            return (await call_ok(self.session, method, target, body=body, timeout=seconds)).body
+        except DeadlineError as error:
+            raise DeadlineError(f"the hub at {self.address} has not answered within {seconds:g} s") from error
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str = "") -> None:
         task = asyncio.ensure_future(_logged(work))
@@ -361,6 +373,13 @@ class HubLink:
 
 
 _OPENING = "opening a session for app streams"
+_WORDLESS = (
+    "the peer closed the connection",
+    "the connection was closed",
+    "the connection was lost: Connection reset",
+    "the connection was lost: Broken pipe",
+)
+"""How a connection ends that the other side closed without saying why: a reset is sent for bytes that came too late."""
 
 
 async def _logged(work: Coroutine[Any, Any, None]) -> None:

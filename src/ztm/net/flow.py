@@ -97,6 +97,11 @@ class FlowStream:
         """Whether both directions have ended or the stream was cut."""
         return self._ended
 
+    @property
+    def broken_by(self) -> str | None:
+        """Why the stream was cut; None while it was not."""
+        return self._reason
+
     # ------------------------------------------------------------------ for implementations
 
     def _transmit(self, data: bytes) -> int:
@@ -323,6 +328,9 @@ async def splice(a: FlowStream, b: FlowStream, sent: Callable[[int], None], rece
         await back
         await a.ended()
         await b.ended()
+        for stream in (a, b):
+            if stream.broken_by is not None:  # after both ends of file, with bytes still on their way
+                raise BrokenStreamError(stream.broken_by)
     except asyncio.CancelledError:
         a.abort("cancelled")
         b.abort("cancelled")

@@ -6,14 +6,17 @@ server, which logs it and answers 500. It never decides who may call what: handl
 Source: spec mesh-protocol 4.6, agent-api 1 and 2.
 """
 
+import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from ztm.errors import ZtmError
+from ztm.errors import StorageError, ZtmError
 from ztm.net.asgi import ASGIApp, Receive, Scope, Send
 from ztm.rest.message import TEXT, Request, Response
 from ztm.rest.template import Node, Template, split_path
+
+log = logging.getLogger("ztm.rest")
 
 Handler = Callable[[Request], Awaitable[Response | None]]
 """Answers one request; None only where the request's stream was taken over."""
@@ -155,6 +158,8 @@ class Router:
         except ZtmError as error:
             if _is_taken(request):
                 raise
+            if isinstance(error, StorageError):  # whoever runs this process must learn of it, not only the caller
+                log.error("%s %s: %s", request.method, request.raw_path, error)
             response = self._error(error, request)
         if _is_taken(request):
             return

@@ -158,8 +158,7 @@ class SimStream(FlowStream):
 
     def _transmit(self, data: bytes) -> int:
         sent = 0 if self._backlog else self._carry(data)
-        if sent < len(data):
-            self._backlog.append(data[sent:])
+        self._backlog.extend(data[at : at + SEGMENT] for at in range(sent, len(data), SEGMENT))
         return sent
 
     def _carry(self, data: bytes) -> int:

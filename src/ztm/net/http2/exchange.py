@@ -14,6 +14,9 @@ from ztm.net.base import Headers
 from ztm.net.flow import FlowStream
 from ztm.net.http2.lenient import WINDOW
 
+PIECE = 64 << 10
+"""Bytes in which a large write waits: cutting frames off the whole of it would copy it again for each."""
+
 if TYPE_CHECKING:
     from ztm.net.http2.session import Http2Session
 
@@ -143,13 +146,19 @@ class Http2Exchange(FlowStream):
 
     def _transmit(self, data: bytes) -> int:
         if self.outbox:
-            self.outbox.append(data)
+            self._keep(data, 0)
             return 0
         sent = self._session.send_body(self, data)
         if sent < len(data):
-            self.outbox.append(data[sent:] if sent else data)
+            self._keep(data, sent)
             self._session.wait(self)
         return sent
+
+    def _keep(self, data: bytes, sent: int) -> None:
+        if sent == 0 and len(data) <= PIECE:
+            self.outbox.append(data)
+        else:
+            self.outbox.extend(data[at : at + PIECE] for at in range(sent, len(data), PIECE))
 
     def _end(self) -> None:
         if not self.outbox:
@@ -181,7 +190,7 @@ class Http2Exchange(FlowStream):
 
     def _credit(self, size: int) -> None:
         self.received -= size
-        self._session.held -= size
+        self._session.release(size)
         self._uncredited += size
         if self._uncredited * 4 >= self.window and not self._finished:
             self._session.open_window(self, self._uncredited)

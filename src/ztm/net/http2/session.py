@@ -24,7 +24,7 @@ from h2.events import (
     StreamReset,
     WindowUpdated,
 )
-from h2.exceptions import H2Error
+from h2.exceptions import H2Error, NoAvailableStreamIDError
 
 from ztm.core.limits import Bucket
 from ztm.errors import BrokenStreamError, LimitError
@@ -40,6 +40,8 @@ SESSION_WINDOW = 8 << 20
 """Receive window of a whole session: above the product of 400 Mbit/s and 160 ms."""
 BATCH = 256 << 10
 """Framed bytes that may await one flush."""
+UNREAD = 1 << 20
+"""Bytes that the peer has not read, beyond which it is not read either: refusals and pongs must not pile up."""
 PING_EVERY = 5.0
 """Seconds between PINGs (v1: ten); one unanswered shows a silent link."""
 SILENT_AFTER = 20.0
@@ -74,8 +76,10 @@ class Http2Session:
         self._ready: deque[Http2Exchange] = deque()
         """Streams with an outbox that only wait for the session."""
         self._framed = 0
-        self._unsent = 0
+        self._unsent = stream.owed
         """Bytes handed to the stream below and not yet taken by it."""
+        self._uncredited = 0
+        """Bytes that came while the peer read too little."""
         self._flushing = False
         self._reason: str | None = None
         self._waiters: list[asyncio.Future[None]] = []
@@ -134,13 +138,16 @@ class Http2Session:
 
         Raises:
             BrokenStreamError: the session is over.
-            LimitError: the peer said that it takes no more streams.
+            LimitError: the peer takes no more streams, or this session has had all that it can have.
         """
         if self._reason is not None:
             raise BrokenStreamError(self._reason)
         if len(self._exchanges) >= self._conn.remote_settings.max_concurrent_streams:
             raise LimitError("the peer takes no more streams on this session")
-        number = self._conn.get_next_available_stream_id()
+        try:
+            number = self._conn.get_next_available_stream_id()
+        except NoAvailableStreamIDError as error:
+            raise LimitError("this session has had all the streams that it can have") from error
         exchange = Http2Exchange(self, number, headers)
         self._exchanges[number] = exchange
         self.send_head(exchange, headers)
@@ -189,7 +196,10 @@ class Http2Session:
 
     def push(self, data: bytes) -> None:
         """Take what the peer sent."""
-        self._stream.credit(len(data))
+        if self._unsent <= UNREAD:
+            self._stream.credit(len(data))
+        else:
+            self._uncredited += len(data)
         if self._reason is not None:
             return
         self._heard = self._loop.time()
@@ -221,6 +231,9 @@ class Http2Session:
 
     def _below_took(self, size: int) -> None:
         self._unsent -= size
+        if self._uncredited and self._unsent <= UNREAD:
+            given, self._uncredited = self._uncredited, 0
+            self._stream.credit(given)
         if self._unsent <= 0 and self._reason is None:
             self._pump()
 
@@ -266,15 +279,15 @@ class Http2Session:
 
     def _on_data(self, event: DataReceived) -> None:
         exchange = self._exchanges.get(event.stream_id)
-        data = event.data
-        if exchange is None or not data:
+        data, size = event.data, event.flow_controlled_length
+        if exchange is None or not size:
             return
-        padding = event.flow_controlled_length - len(data)
-        exchange.received += len(data) + padding
-        self.held += len(data) + padding
-        exchange.arrived(data)
-        if padding:
-            exchange.credit(padding)
+        exchange.received += size
+        self.held += size
+        if data:
+            exchange.arrived(data)
+        if size > len(data):
+            exchange.credit(size - len(data))  # padding
 
     def _on_ended(self, event: StreamEnded) -> None:
         exchange = self._exchanges.get(event.stream_id)
@@ -322,8 +335,9 @@ class Http2Session:
     # ------------------------------------------------------------------ to the stream below
 
     def send_head(self, exchange: Http2Exchange, headers: Headers) -> None:
-        """Frame a head; it leaves with the next flush."""
-        self._quietly(self._conn.send_headers, exchange.number, headers)
+        """Frame a head; it leaves with the next flush. v1 ends sessions over `content-length` (spec 4.2)."""
+        fields = [field for field in headers if field[0] != "content-length"]
+        self._quietly(self._conn.send_headers, exchange.number, fields)
         self._schedule()
 
     def send_body(self, exchange: Http2Exchange, data: bytes) -> int:
@@ -347,6 +361,9 @@ class Http2Session:
 
     def send_end(self, exchange: Http2Exchange) -> None:
         """Frame the end of a stream (an empty DATA frame, as v1 does)."""
+        if self._is_server and not exchange.is_answered:
+            exchange.abort("it was never answered")  # peers end the session over a body without a head
+            return
         self._quietly(self._conn.send_data, exchange.number, b"", end_stream=True)
         self._schedule()
 
@@ -429,10 +446,14 @@ class Http2Session:
             return
         if self._is_server:
             self._inbound -= 1
-        was_full = self.held > self._limits.held
-        self.held -= exchange.received
-        exchange.received = 0
         self._conn.forget(exchange.number)
+        received, exchange.received = exchange.received, 0
+        self.release(received)
+
+    def release(self, size: int) -> None:
+        """So many received bytes are held no more."""
+        was_full = self.held > self._limits.held
+        self.held -= size
         if was_full and self._reason is None:
             self._top_up()
             self._schedule()

@@ -1,0 +1,95 @@
+"""Our own way: a hub and two agents, each a process of its own started by the command line, and two TCP tunnels.
+
+client -TCP-> agent A -TLS-> hub -TLS-> agent B -TCP-> target. Each process has a HOME of its own.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import bulk
+from processes import BenchError, Sandbox, free_port, is_open
+from ways import Ports
+
+ZTM = Path(sys.executable).with_name("ztm")
+
+
+class Mesh:
+    """A hub and the agents that joined it."""
+
+    def __init__(self, box: Sandbox, *, max_agents: int = 100) -> None:
+        self._box = box
+        self.permit = box.directory / "root.json"
+        self.port = free_port()
+        name = f"127.0.0.1:{self.port}"
+        options = ["--names", name, "--permit", self.permit, "--max-agents", max_agents]
+        self.hub = box.start(
+            "hub",
+            [ZTM, "run", "hub", "--data", box.directory / "hub", "--listen", name, *options],
+            self._home("hub"),
+        )
+        box.wait_for("the hub", self.hub, lambda: is_open(self.port) and self.permit.exists())
+        self.agents: dict[str, int] = {}
+        self._apis: dict[str, int] = {}
+
+    def _home(self, name: str) -> dict[str, str]:
+        home = self._box.directory / f"home-{name}"
+        home.mkdir(exist_ok=True)
+        return {"HOME": str(home)}
+
+    def add_agent(self, name: str) -> None:
+        """Start an agent and have it join as `name`.
+
+        Raises:
+            BenchError: it does not come up, or cannot join.
+        """
+        port = self._apis[name] = free_port()
+        data = self._box.directory / name
+        command = [ZTM, "run", "agent", "--data", data, "--listen", f"127.0.0.1:{port}"]
+        pid = self.agents[name] = self._box.start(name, command, self._home(name))
+        self._box.wait_for(f"agent {name}", pid, lambda: (data / "api.token").exists() and is_open(port))
+        self.order(name, "join", "bench", "--as", name, "--permit", str(self.permit))
+
+    def order(self, agent: str, *words: str) -> None:
+        """Run a `ztm` command against an agent.
+
+        Raises:
+            BenchError: it failed.
+        """
+        env = {**self._home(agent), "ZTM_AGENT": f"127.0.0.1:{self._apis[agent]}", "PATH": "/usr/bin:/bin"}
+        done = subprocess.run(
+            [str(ZTM), *words],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=self._box.directory,
+        )
+        if done.returncode:
+            raise BenchError(f"ztm {words[0]}: {done.stderr.strip()}")
+
+
+class ZtmMesh:
+    """A tunnel of ours for each target."""
+
+    name = "ztm"
+
+    def __init__(self) -> None:
+        self.hops: list[int] = []
+        self.hub = 0
+        self.agents: list[int] = []
+
+    def open(self, box: Sandbox, targets: Ports) -> Ports:
+        """Start hub and agents, and open the tunnels."""
+        mesh = Mesh(box)
+        mesh.add_agent("a")
+        mesh.add_agent("b")
+        self.hub, self.agents = mesh.hub, list(mesh.agents.values())
+        self.hops += [self.hub, *self.agents]
+        own = Ports(free_port(), free_port())
+        for name, target, listen in (("tcp/web", targets.web, own.web), ("tcp/bulk", targets.bulk, own.bulk)):
+            mesh.order("b", "tunnel", "open", "outbound", name, "--targets", f"127.0.0.1:{target}")
+            mesh.order("a", "tunnel", "open", "inbound", name, "--listen", f"127.0.0.1:{listen}")
+        box.wait_for("the tunnel", self.hub, lambda: is_open(own.web) and bulk.answers(own.bulk))
+        return own

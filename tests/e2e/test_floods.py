@@ -1,0 +1,158 @@
+"""Floods against a hub: whoever floods is cut off, and a tunnel of others goes on meanwhile."""
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from intruder import Credential, Intruder
+from targets import Server, connected, echo, read_exactly, works
+from world import open_tunnel, until
+from ztm import pki
+
+FLOOD = 2.0
+"""Seconds that each flood lasts, unless it is cut off before."""
+SLOWEST = 1.0
+"""Seconds within which a tunnelled exchange is answered while a flood goes on."""
+
+
+@pytest.fixture(scope="module")
+def context(mesh, tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """A user of the mesh whose program misbehaves."""
+    key = pki.new_key()
+    permit = mesh.home.ok("invite", "mallory", "-i", "-", stdin=pki.public_key(key)).json
+    directory: Path = tmp_path_factory.mktemp("mallory")
+    return Credential.write(directory, permit["ca"], permit["agent"]["certificate"], key).context()
+
+
+@contextlib.contextmanager
+def served_meanwhile(mesh) -> Iterator[None]:
+    """Watch that a tunnel works during the block: an old connection, and new ones."""
+    over, slow, failed = threading.Event(), [], []
+    with Server(echo) as server:
+        port = open_tunnel(mesh.home, mesh.workplace, server.port)
+        assert works(port)
+
+        def watch() -> None:
+            with connected(port) as old:
+                while not over.is_set():
+                    begin = time.monotonic()
+                    old.sendall(b"still there?")
+                    if read_exactly(old, 12) != b"still there?" or not works(port, 5.0):
+                        failed.append(begin)
+                        return
+                    slow.append(time.monotonic() - begin)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+    assert not failed
+    assert slow
+    assert max(slow) < SLOWEST
+
+
+def until_cut(act: Callable[[], object]) -> bool:
+    """Act again and again for as long as a flood lasts; whether it was cut off."""
+    begin = time.monotonic()
+    try:
+        while time.monotonic() - begin < FLOOD:
+            act()
+    except (OSError, ConnectionError):
+        return True
+    return False
+
+
+def test_connections_that_never_shake_hands_do_not_keep_others_out(mesh) -> None:
+    with served_meanwhile(mesh), contextlib.ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(("127.0.0.1", mesh.hub.port), 5))
+        mesh.alice.kill()
+        mesh.alice.start()
+        until(lambda: mesh.alice.mesh["state"] == "connected", within=5, what="another agent connects meanwhile")
+
+
+def test_heads_that_come_slowly_are_cut(mesh, context: ssl.SSLContext) -> None:
+    with served_meanwhile(mesh), contextlib.ExitStack() as stack:
+        slow = []
+        for _ in range(20):
+            raw = stack.enter_context(socket.create_connection(("127.0.0.1", mesh.hub.port), 5))
+            secured = stack.enter_context(context.wrap_socket(raw))
+            secured.sendall(b"GET /api/status HTTP/1.1\r\nx-")
+            slow.append(secured)
+        until_cut(lambda: [one.sendall(b"a") for one in slow] and time.sleep(0.1))
+
+
+@pytest.mark.parametrize("frame", ["PING", "SETTINGS", "RST_STREAM", "HEADERS", "CONTINUATION", "DATA"])
+def test_frames_in_masses_end_their_own_session_only(frame: str, mesh, context: ssl.SSLContext) -> None:
+    empty_settings = b"\0\0\0\4\0\0\0\0\0"
+    ping = b"\0\0\10\6\0\0\0\0\0" + bytes(8)
+    with served_meanwhile(mesh), Intruder(mesh.hub.port, context) as intruder:
+        intruder.connect(f"/api/endpoints/{uuid4()}?name=flood")
+        intruder.socket.settimeout(0.5)
+        stream = intruder.http.get_next_available_stream_id()
+
+        def open_and_reset() -> None:
+            for _ in range(100):
+                intruder.http.reset_stream(intruder.open("GET", "/api/status", end=True))
+            drain(intruder)
+
+        def open_many() -> None:
+            for _ in range(100):
+                intruder.open("CONNECT", f"/api/endpoints/{uuid4()}/apps/ztm/tunnel")
+            drain(intruder)
+
+        def raw(data: bytes) -> Callable[[], None]:
+            return lambda: (intruder.socket.sendall(data), drain(intruder))[0]
+
+        first = [True]
+
+        def continuations() -> None:
+            if first.pop() if first else False:
+                intruder.socket.sendall(b"\0\0\1\1\0" + stream.to_bytes(4, "big") + b"\x82")
+            intruder.socket.sendall((b"\0\4\0\x09\0" + stream.to_bytes(4, "big") + bytes(1024)) * 16)
+            drain(intruder)
+
+        acts = {
+            "PING": raw(ping * 1000),
+            "SETTINGS": raw(empty_settings * 1000),
+            "RST_STREAM": open_and_reset,
+            "HEADERS": open_many,
+            "CONTINUATION": continuations,
+            "DATA": raw((b"\0\0\0\0\0" + b"\0\0\0\1") * 1000),
+        }
+        was_cut = until_cut(acts[frame])
+    if frame in ("PING", "SETTINGS", "RST_STREAM", "CONTINUATION"):
+        assert was_cut or intruder.goaway, frame
+    assert "Traceback" not in mesh.hub.log
+
+
+def drain(intruder: Intruder) -> None:
+    """Take what the hub says, without waiting for it; raises at the end of the connection."""
+    intruder.socket.settimeout(0.001)
+    try:
+        while True:
+            if not intruder.socket.recv(1 << 16):
+                raise ConnectionError("cut off")
+    except (TimeoutError, ssl.SSLWantReadError):
+        pass
+    finally:
+        intruder.socket.settimeout(0.5)
+
+
+def test_a_crowd_of_streams_is_bounded_and_refused_one_by_one(mesh, context: ssl.SSLContext) -> None:
+    with served_meanwhile(mesh), Intruder(mesh.hub.port, context) as intruder:
+        own = str(uuid4())
+        assert intruder.connect(f"/api/endpoints/{own}?name=crowd")[0] == 200
+        for _ in range(50):
+            assert intruder.connect(f"/api/endpoints/{uuid4()}/apps/ztm/tunnel?src={own}")[0] == 404
+        assert intruder.request("GET", "/api/status")[0] == 200
