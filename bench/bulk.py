@@ -1,8 +1,9 @@
 """One bulk TCP stream, measured at the end that receives: a server, and a client that keeps one connection busy.
 
 The client asks in rounds on one connection: `D`, answered with `ROUND` bytes, or `U`, followed by as many, which
-the server acknowledges with one byte once it has them all; `?` is acknowledged at once. So nothing is counted that did not arrive, no half-close
-is needed (not every hop passes it on), and a run ends after the first round that is over in time.
+the server acknowledges with one byte once it has them all; `?` is acknowledged at once. So nothing is counted that
+did not arrive, no half-close is needed (not every hop passes it on), and a run ends after the first round that is
+over in time.
 """
 
 import contextlib

@@ -44,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     once = parser.parse_args(arguments).once
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background jobs begin with it ignored
     try:
         with Sandbox() as sandbox:
             _show(sandbox, once=once)

@@ -14,7 +14,9 @@ import pytest
 from world import Agent, World, one_line, run_ztm, until
 
 
-def ask(agent: Agent, path: str = "/api/meshes", method: str = "GET", body: str = "", **headers: str) -> tuple[int, str]:
+def ask(
+    agent: Agent, path: str = "/api/meshes", method: str = "GET", body: str = "", **headers: str
+) -> tuple[int, str]:
     """The status and body of one request; `token` is shown unless another ``authorization`` is given."""
     fields = {"authorization": f"Bearer {agent.token}"}
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -57,8 +59,8 @@ def test_pages_of_elsewhere_are_turned_away_even_with_the_token(mesh) -> None:
 def test_another_users_program_cannot_read_the_token(mesh) -> None:
     for agent in (mesh.home, mesh.alice):
         assert stat.S_IMODE(agent.data.stat().st_mode) == 0o700
-        assert stat.S_IMODE((agent.home / ".ztm").stat().st_mode) == 0o700
-        for file in [*agent.data.rglob("*"), *(agent.home / ".ztm").rglob("*")]:
+        pointers = agent.home / ".ztm" / "agents"
+        for file in [*agent.data.rglob("*"), pointers, *pointers.rglob("*")]:
             assert stat.S_IMODE(file.stat().st_mode) == (0o700 if file.is_dir() else 0o600), file
     for file in [mesh.hub.data, *mesh.hub.data.rglob("*")]:
         assert stat.S_IMODE(file.stat().st_mode) == (0o700 if file.is_dir() else 0o600), file
@@ -124,7 +126,13 @@ def test_garbage_on_the_port_harms_nothing(sent: bytes, mesh) -> None:
 
 
 def test_malformed_bodies_are_answered_400(mesh) -> None:
-    for body in ("{", "[]", '{"ca":5}', '{"agent":{"labels":"x"}}', "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")):
+    for body in (
+        "{",
+        "[]",
+        '{"ca":5}',
+        '{"agent":{"labels":"x"}}',
+        "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),
+    ):
         status, text = ask(mesh.home, "/api/meshes/new", "POST", body)
         assert status == 400, body
         assert json.loads(text)["message"], body
@@ -153,6 +161,7 @@ def test_no_secret_is_in_any_log_or_output(world: World) -> None:
     hub = world.hub()
     home = world.joined(hub, "home")
     alice = world.invited(hub, home, "alice")
+    root = json.loads(hub.permit.read_text())
     said = [
         run.out + run.err
         for run in (
@@ -163,7 +172,8 @@ def test_no_secret_is_in_any_log_or_output(world: World) -> None:
             home.ztm("log", "hub", home.ok("get", "hub", "-o", "json").json[0]["id"]),
             alice.ztm("identity"),
             home.ztm("join", "again", "--as", "x", "--permit", hub.permit),
-            home.ztm("evict", "alice"),
+            home.ztm("invite", "x", "-i", "-", stdin=root["agent"]["privateKey"]),
+            home.ztm("mesh", "my-mesh", "evict", "alice"),
         )
     ]
     until(lambda: alice.mesh["state"] == "evicted", what="evicted")
@@ -172,7 +182,6 @@ def test_no_secret_is_in_any_log_or_output(world: World) -> None:
         said.append(ask(agent, "/api/meshes/m2", "POST", hub.permit.read_text())[1])
         agent.stop()
     hub.stop()
-    root = json.loads(hub.permit.read_text())
     secrets = [home.token, alice.token, root["agent"]["privateKey"].splitlines()[1], "PRIVATE KEY-----"]
     for text in [*said, *world.logs().values()]:
         for secret in secrets:

@@ -7,7 +7,7 @@ from h2.events import DataReceived, Event, RequestReceived, StreamEnded
 from h2.exceptions import ProtocolError, TooManyStreamsError
 from h2.settings import SettingCodes
 
-from ztm.net.http2.lenient import FRAME, OWN_FRAME, WINDOW, LenientConnection
+from ztm.net.http2.lenient import FRAME, FRAMES_AT_ONCE, OWN_FRAME, WINDOW, LenientConnection
 
 CONNECT = [(b":method", b"CONNECT"), (b":scheme", b"http"), (b":path", b"/x?a=b")]
 POST = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/x")]
@@ -78,7 +78,20 @@ def test_no_number_of_streams_raises() -> None:
     shake_hands(client, server)
     for number in range(1, 2001, 2):
         client.send_headers(number, CONNECT)
-    assert len(of_type(carry(client, server), RequestReceived)) == 1000
+    events = carry(client, server)
+    while server.is_behind:
+        events += server.receive_data(b"")
+    assert len(of_type(events, RequestReceived)) == 1000
+
+
+def test_frames_are_taken_some_at_a_time_and_the_rest_is_kept() -> None:
+    server = lenient()
+    shake_hands(lenient("client"), server)
+    empty = b"\0\0\0\xff\0\0\0\0\0"  # of an unknown type, which is ignored
+    server.receive_data(empty * (FRAMES_AT_ONCE + 1) + empty[:5])
+    assert server.is_behind
+    server.receive_data(empty[5:])
+    assert not server.is_behind
 
 
 def test_the_library_itself_would_raise_after_its_limit() -> None:

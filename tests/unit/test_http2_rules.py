@@ -363,3 +363,15 @@ async def test_a_session_that_has_used_up_its_stream_numbers_says_so(server: For
     server.session._conn.highest_outbound_stream_id = 2**31 - 1
     with pytest.raises(LimitError):
         server.session.open(GET)
+
+
+async def test_all_that_came_before_the_peer_closed_the_connection_is_taken(server: ForeignPeer) -> None:
+    exchange = server.session.open(GET, end=True)
+    server.say(server.head(1, OK), *(data(1, b"%4d" % number) for number in range(1000)), data(1, end=True))
+    server.say(goaway(0, b"that was all"))
+    server.flow.finished()
+    assert await server.session.closed() == "that was all"
+    seen = b""
+    while said := await exchange.read():
+        seen += said
+    assert seen == b"".join(b"%4d" % number for number in range(1000))

@@ -83,12 +83,14 @@ async def test_an_agent_opens_its_control_session_and_sends_its_heartbeat(reques
 
 async def test_an_agent_opens_a_passive_session_with_its_nested_one_inside(requests: Requests) -> None:
     hub = Player("server", requests)
-    await hub.play(spoken("bytes-f3", "agent"))
+    first, *later = spoken("bytes-f3", "agent")
+    await hub.play([first])
     (passive,) = requests.taken
     assert dict(passive.request)[":path"].startswith(f"/api/endpoints/{ENDPOINT}?sid=")
     passive.respond(200)
     nested = Http2Session(passive, "client", None, SessionLimits(), own=False)
     exchange = nested.open([(":method", "CONNECT"), (":scheme", "http"), (":path", "/api/apps/ztm/tunnel")])
+    await hub.play(later)
     assert (await exchange.response())[0] == 200  # the recorded agent's answer to the recorded hub's stream 1
     nested.close()
     hub.session.close()

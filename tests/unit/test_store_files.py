@@ -86,3 +86,8 @@ def test_directories_devices_and_missing_places_are_refused(tmp_path: Path) -> N
             write_private(path, "x")
     with pytest.raises(StorageError, match="no such directory"):
         write_private(tmp_path / "none" / "permit.json", "x")
+
+
+def test_parents_that_were_missing_are_private_too(tmp_path: Path) -> None:
+    secure_directory(tmp_path / "a" / "b")
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700

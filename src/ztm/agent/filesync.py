@@ -59,14 +59,15 @@ class FileSync:
                 self._own[path] = FileInfo(meta.stem, size, time_ms)
 
     def write(self, path: str, data: bytes) -> None:
-        """Store a file and advertise it; it is on disk when this returns. Unchanged content costs nothing.
+        """Store a file and advertise it; it is on disk when this returns. Content that the mesh has costs nothing.
 
         Raises:
             StorageError: the disk does not take it.
         """
         digest = file_hash(data, path)
         known = self._own.get(path)
-        if known is not None and known.hash == digest:
+        seen = self._seen.get(path, known)
+        if known is not None and seen is not None and known.hash == digest == seen.hash:
             self._changed.set()
             return
         write_private(self._directory / digest, data)
@@ -78,8 +79,8 @@ class FileSync:
         Raises:
             StorageError: the disk does not take it.
         """
-        known = self._own.get(path) or self._seen.get(path)
-        if known is None or known.is_deleted:
+        known = [file for file in (self._own.get(path), self._seen.get(path)) if file]
+        if not known or max(known, key=lambda file: file.time_ms).is_deleted:
             return
         self._note(path, FileInfo(deleted_hash(path), -1, self._next_time(path)))
 

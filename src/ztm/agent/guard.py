@@ -70,7 +70,8 @@ class Guard:
         if address.host not in ("0.0.0.0", "::"):
             hosts.add(f"[{address.host}]" if ":" in address.host else address.host)
         self._hosts = {f"{host}:{address.port}".encode() for host in hosts} | {host.encode() for host in LOOPBACK}
-        self._origins = {b"http://" + host for host in self._hosts}
+        port = b"" if address.port == 80 else b":%d" % address.port  # another port is another origin
+        self._origins = {b"http://%b%b" % (host.encode(), port) for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or say why not."""

@@ -54,11 +54,13 @@ class HubChooser:
     Times are seconds on the caller's monotonic clock; `jitter` is a random number from 0 to 1. The delay
     doubles with each failure in a row from `FIRST_RETRY` to `LAST_RETRY`, and after refusals from
     `FIRST_REFUSAL` to `LAST_REFUSAL`. The loss of a session that was healthy is no failure: that hub is
-    due again at once.
+    due again at once, before others, of which some may be addresses that nothing answers from here.
     """
 
     def __init__(self, addresses: Iterable[Address]) -> None:
         self._records = {address: _Record() for address in addresses}
+        self._last: Address | None = None
+        """The one that accepted last."""
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -73,12 +75,13 @@ class HubChooser:
         """The hub that has been due longest, or until when none is."""
         if not self._records:
             return Wait(math.inf)
-        address = min(self._records, key=lambda each: self._records[each].due)
+        address = min(self._records, key=lambda each: (self._records[each].due, each != self._last))
         due = self._records[address].due
         return Dial(address) if due <= now else Wait(due)
 
     def connected(self, address: Address, now: float) -> None:
         """Note that the hub has accepted the session."""
+        self._last = address
         if record := self._records.get(address):
             record.connected_at = now
 
@@ -88,7 +91,7 @@ class HubChooser:
         if record is None:
             return
         if _was_healthy(record, now):
-            self._records[address] = _Record(due=now)
+            self._records[address] = _Record()
             return
         record.due = now + _delay(FIRST_RETRY, LAST_RETRY, record.failures, jitter)
         record.failures += 1

@@ -12,7 +12,7 @@ MMAP_FROM = 4 << 20
 faulted in and unmapped again, which costs more than moving its bytes."""
 TRIM_FROM = 16 << 20
 """Free bytes at the top of the heap that are kept for the next burst."""
-COLLECT_AFTER = 20_000
+COLLECT_AFTER = 100_000
 """New containers after which cycles are looked for; a new connection makes some hundred, most without cycles."""
 
 

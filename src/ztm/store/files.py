@@ -32,7 +32,9 @@ def secure_directory(path: Path) -> None:
         StorageError: the system did not allow it; the message says why.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for parent in reversed([one for one in path.parents if not one.exists()]):
+            parent.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would leave them open to others
+        path.mkdir(mode=0o700, exist_ok=True)
         mode = path.stat().st_mode
         if stat.S_IMODE(mode) == 0o700:
             return

@@ -79,6 +79,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_done)
         return future
 
+    async def shutdown_default_executor(self, *args: Any, **options: Any) -> None:
+        """See `asyncio`; it waits in a thread of its own."""
+        self._virtual.threads += 1
+        try:
+            await super().shutdown_default_executor(*args, **options)
+        finally:
+            self._virtual.threads -= 1
+
     def _thread_done(self, _future: asyncio.Future[Any]) -> None:
         self._virtual.threads -= 1
 

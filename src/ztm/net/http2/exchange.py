@@ -97,7 +97,8 @@ class Http2Exchange(FlowStream):
         self._responded = True
         if self.is_over:
             return
-        self._session.send_head(self, [(":status", str(status)), *headers])
+        # Who has sent bytes already does not wait for this head, so it may leave with what comes next.
+        self._session.send_head(self, [(":status", str(status)), *headers], is_urgent=not self._held)
         if end:
             self.end()
 

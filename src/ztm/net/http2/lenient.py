@@ -4,7 +4,8 @@ This is the only file that touches `h2` below its documented surface; `docs/deci
 `tests/unit/test_http2_lenient.py` holds each difference, so that a new version of `h2` cannot change one silently.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from h2.config import H2Configuration
@@ -12,6 +13,7 @@ from h2.connection import AllowedStreamIDs, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import Event
 from h2.exceptions import StreamClosedError, StreamIDTooLowError
+from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream
 from hyperframe.frame import Frame, RstStreamFrame
@@ -23,6 +25,8 @@ FRAME = 16384
 OWN_FRAME = 65536
 """Largest frame between our own peers: a quarter of the per-frame work, and still a small step in a queue."""
 NO_LIMIT = (1 << 31) - 1
+FRAMES_AT_ONCE = 128
+"""Frames taken of one read before others get their turn: two milliseconds of frames, or thirty of requests."""
 
 
 class _LenientStream(H2Stream):
@@ -33,6 +37,18 @@ class _LenientStream(H2Stream):
 
     def _initialize_content_length(self, headers: Iterable[Any]) -> None:
         """Leave the expected length unknown."""
+
+
+class _PatientBuffer(FrameBuffer):
+    """An `h2` frame buffer that gives `FRAMES_AT_ONCE` and keeps the rest for the next read."""
+
+    def __iter__(self) -> Iterator[Frame]:  # type: ignore[override]
+        return islice(iter(self.__next__, None), FRAMES_AT_ONCE)
+
+    @property
+    def has_frame(self) -> bool:
+        """Whether a whole frame waits."""
+        return len(self._data) >= 9 and len(self._data) >= 9 + int.from_bytes(self._data[:3])
 
 
 class LenientConnection(H2Connection):
@@ -68,8 +84,14 @@ class LenientConnection(H2Connection):
                 SettingCodes.MAX_HEADER_LIST_SIZE: header_bytes,
             },
         )
+        self.incoming_buffer.__class__ = _PatientBuffer
         self.max_inbound_frame_size = frame
         self.decoder.max_header_list_size = header_bytes
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether frames wait that `receive_data` has not taken yet; it takes more with each call."""
+        return self.incoming_buffer.has_frame  # type: ignore[attr-defined, no-any-return]
 
     def _open_streams(self, remainder: int) -> int:  # noqa: ARG002
         """None, always: the session counts and forgets streams itself, and a walk here would cost each new one."""

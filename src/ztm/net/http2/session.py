@@ -46,6 +46,8 @@ PING_EVERY = 5.0
 """Seconds between PINGs (v1: ten); one unanswered shows a silent link."""
 SILENT_AFTER = 20.0
 """Seconds without a byte from the peer after which the session is over; both ends notice within 30."""
+UNHURRIED = 0.002
+"""Seconds that a head nobody waits for may stay, so that one packet less leaves and wakes every hop."""
 OWN_WINDOW_MAX = 1536 << 10
 """Largest window of a stream between our own peers; with what waits in sockets it stays below `MAX_HELD`."""
 
@@ -79,7 +81,11 @@ class Http2Session:
         self._unsent = stream.owed
         """Bytes handed to the stream below and not yet taken by it."""
         self._uncredited = 0
-        """Bytes that came while the peer read too little."""
+        """Bytes that came and for which no credit was given yet."""
+        self._late: list[bytes] = []
+        """What came while earlier frames waited for their turn."""
+        self._turn: asyncio.Handle | None = None
+        """When the frames that wait are taken up again."""
         self._flushing = False
         self._reason: str | None = None
         self._waiters: list[asyncio.Future[None]] = []
@@ -183,6 +189,10 @@ class Http2Session:
             return
         self._reason = reason
         self._timer.cancel()
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        self._late.clear()
         for exchange in list(self._exchanges.values()):
             self._cut(exchange, reason)
         self._exchanges.clear()
@@ -195,14 +205,29 @@ class Http2Session:
     # ------------------------------------------------------------------ from the stream below
 
     def push(self, data: bytes) -> None:
-        """Take what the peer sent."""
-        if self._unsent <= UNREAD:
-            self._stream.credit(len(data))
-        else:
-            self._uncredited += len(data)
-        if self._reason is not None:
-            return
+        """Take what the peer sent; of a mass of frames some in each turn of the loop, so that others get theirs."""
+        self._uncredited += len(data)
         self._heard = self._loop.time()
+        if self._turn is None:
+            self._take(data)
+        else:
+            self._late.append(data)
+
+    def _take(self, data: bytes) -> None:
+        if self._reason is None:
+            self._process(data)
+        if self._reason is None and self._conn.is_behind:
+            self._turn = self._loop.call_soon(self._go_on)
+        else:
+            self._give_credit()
+
+    def _go_on(self) -> None:
+        self._turn = None
+        data = b"".join(self._late)
+        self._late.clear()
+        self._take(data)
+
+    def _process(self, data: bytes) -> None:
         try:
             events = self._conn.receive_data(data)
         except H2Error as error:
@@ -220,8 +245,17 @@ class Http2Session:
         self._top_up()
         self._schedule()
 
+    def _give_credit(self) -> None:
+        """Let more come, unless the peer reads too little or frames of it still wait."""
+        if self._uncredited and self._unsent <= UNREAD and self._turn is None:
+            given, self._uncredited = self._uncredited, 0
+            self._stream.credit(given)
+
     def finish(self) -> None:
         """The peer closed the connection."""
+        while self._turn is not None:
+            self._turn.cancel()
+            self._go_on()
         self._over("the peer closed the connection")
         self._stream.end()
 
@@ -231,9 +265,7 @@ class Http2Session:
 
     def _below_took(self, size: int) -> None:
         self._unsent -= size
-        if self._uncredited and self._unsent <= UNREAD:
-            given, self._uncredited = self._uncredited, 0
-            self._stream.credit(given)
+        self._give_credit()
         if self._unsent <= 0 and self._reason is None:
             self._pump()
 
@@ -334,11 +366,14 @@ class Http2Session:
 
     # ------------------------------------------------------------------ to the stream below
 
-    def send_head(self, exchange: Http2Exchange, headers: Headers) -> None:
-        """Frame a head; it leaves with the next flush. v1 ends sessions over `content-length` (spec 4.2)."""
+    def send_head(self, exchange: Http2Exchange, headers: Headers, *, is_urgent: bool = True) -> None:
+        """Frame a head; it leaves with the next flush, which a head that is not urgent awaits a little. v1 ends sessions over `content-length` (spec 4.2)."""
         fields = [field for field in headers if field[0] != "content-length"]
         self._quietly(self._conn.send_headers, exchange.number, fields)
-        self._schedule()
+        if is_urgent:
+            self._schedule()
+        else:
+            self._loop.call_later(UNHURRIED, self._flush)
 
     def send_body(self, exchange: Http2Exchange, data: bytes) -> int:
         """Frame as much of `data` as the windows and the stream below take now."""
