@@ -1,7 +1,6 @@
 """What a reader that stops costs: bounded memory in every process, nothing for its neighbours, and all given back."""
 
 import contextlib
-import gc
 import socket
 import threading
 import time
@@ -18,6 +17,10 @@ PER_STREAM = 2 * MEGA
 """Bytes that a process may hold for one stalled stream (issue: "Back-pressure")."""
 ALLOCATOR = 4 * MEGA
 """What an allocator's arenas and the buffers of TLS may add, once for a process and not for each stream."""
+KEPT = 32 * MEGA
+"""Free memory that a process may keep for its next burst (`ztm.net.process`), whatever the last one was."""
+GIVEN_BACK = 15.0
+"""Seconds after which what is beyond that has been given back."""
 STALLED = 8
 
 
@@ -121,10 +124,12 @@ def test_a_stalled_reader_stops_its_writer_holds_little_and_gives_it_back(count:
             assert alone < 5.0
             assert all(one.taken < OFFERED for one in made)
         until(lambda: open_streams(home, dead) == 0, what="the stalled streams are over")
-        move(free, 10 * MEGA)
-        gc.collect()
-        left = {one.name: one.rss - before[one.name] for one in processes}
-        assert all(growth <= ALLOCATOR for growth in left.values()), left
+        until(lambda: is_given_back(before, processes), within=GIVEN_BACK, what="the memory is given back")
+
+
+def is_given_back(before: dict[str, int], processes: list[Process]) -> bool:
+    """Whether no process holds much more than `before`."""
+    return all(one.rss - before[one.name] <= KEPT for one in processes)
 
 
 def open_streams(agent: Agent, port: int) -> int:
@@ -178,12 +183,12 @@ def test_streams_aborted_with_data_in_flight_leave_nothing_behind(world: World) 
         dead = open_tunnel(home, workplace, stalled.server.port)
         free = open_tunnel(home, workplace, taking.port)
         fast = move(free, 50 * MEGA)
-        before = {one.name: one.rss for one in (hub, home, workplace)}
+        processes: list[Process] = [hub, home, workplace]
+        before = {one.name: one.rss for one in processes}
         for _ in range(100):
             with offers(dead, 20) as made:
                 for one in made:
                     one.push()
         until(lambda: open_streams(home, dead) == 0, within=30, what="all are over")
         assert move(free, 50 * MEGA) < max(2.0, 4 * fast)
-        grown = {one.name: one.rss - before[one.name] for one in (hub, home, workplace)}
-        assert all(growth <= 20 * MEGA for growth in grown.values()), grown
+        until(lambda: is_given_back(before, processes), within=GIVEN_BACK, what="the memory is given back")

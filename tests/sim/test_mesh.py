@@ -116,18 +116,25 @@ def test_a_silent_link_is_shown_on_both_ends_within_half_a_minute(tmp_path: Path
     on_mesh(tmp_path, story)
 
 
-def test_an_open_stream_survives_a_short_cut(tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", ["entry", "exit"])
+@pytest.mark.parametrize("seconds", [3.0, 8.0, 12.0, 15.0])
+def test_an_open_stream_survives_a_short_cut(tmp_path: Path, seconds: float, which: str) -> None:
     async def story(mesh: SimMesh) -> None:
-        a, _ = await tunnelled(mesh)
+        a, b = await tunnelled(mesh)
+        await asyncio.sleep(7.0)  # sessions for app streams are open, and pings have begun
+        ip = a.ip if which == "entry" else b.ip
         stream = await a.client(PORT)
         await stream.write(b"before")
         assert await stream.read() == b"before"
-        mesh.world.cut(HUB, a.ip)
-        await asyncio.sleep(8.0)
-        mesh.world.heal(HUB, a.ip)
+        mesh.world.cut(HUB, ip)
+        await asyncio.sleep(seconds)
+        mesh.world.heal(HUB, ip)
         await stream.write(b"after")
         async with asyncio.timeout(RECOVERY):
             assert await stream.read() == b"after"
+        await asyncio.sleep(60.0)
+        await stream.write(b"later")
+        assert await stream.read() == b"later"
 
     on_mesh(tmp_path, story)
 
@@ -162,9 +169,20 @@ def test_a_new_connection_takes_one_round_trip_of_the_whole_way(tmp_path: Path) 
     on_mesh(tmp_path, story)
 
 
+def test_a_client_that_comes_just_before_its_exit_is_known_is_served(tmp_path: Path) -> None:
+    async def story(mesh: SimMesh) -> None:
+        a, b = await mesh.join("a", "b")
+        target = await b.echo_server()
+        await a.open_inbound(TUNNEL, PORT)
+        await b.open_outbound(TUNNEL, [target])
+        assert await a.echo(PORT, b"hello") == b"hello"
+
+    on_mesh(tmp_path, story)
+
+
 def test_new_connections_in_steady_state_open_no_sessions(tmp_path: Path) -> None:
     async def story(mesh: SimMesh) -> None:
-        a, b = await tunnelled(mesh)
+        a, _ = await tunnelled(mesh)
         await asyncio.sleep(1.0)
         assert mesh.hub is not None
         held = len(mesh.hub.state.links)

@@ -84,7 +84,7 @@ class Answers:
 
     async def offer_session(self, request: Request) -> Response:
         """Open a passive session; answered once the hub has it."""
-        await self._link.offer_session(check_uuid("session", request.params["sid"]))
+        await self._link.streams.offer(check_uuid("session", request.params["sid"]))
         return Response()
 
     async def connect_app(self, request: Request) -> Response:

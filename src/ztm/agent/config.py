@@ -31,6 +31,8 @@ class AgentConfig:
     """A dial without an answer for this long gets a second one beside it, which a healed link takes sooner."""
     suspect_after: float = 2.5
     """Silence of a session after which a new one is tried beside it."""
+    link_wait: float = 3.0
+    """A new app stream waits this long for a link that answers, where there is none."""
     idle: float = 60.0
     """A session for app streams is closed when it had none for this long."""
     renew_below: int = 100

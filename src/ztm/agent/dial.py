@@ -1,12 +1,23 @@
 """Dialling a hub so that a link that comes back is found soon."""
 
 import asyncio
+from dataclasses import dataclass
 
 from ztm.model import HUB_PREFIX, Address, Identity
 from ztm.net.base import Network, Stream, TlsConfig
 
 TOGETHER = 4
 """Dials to one address at most under way at once."""
+
+
+@dataclass(slots=True)
+class LinkSelf:
+    """What a link says of its own endpoint; changes show in the next heartbeat or dial."""
+
+    id: str
+    name: str
+    labels: tuple[str, ...]
+    tls: TlsConfig
 
 
 def only_hubs(identity: Identity) -> str | None:

@@ -113,7 +113,7 @@ class AppHost:
     async def _start(self, name: str, slot: _Slot) -> None:
         if slot.app is not None:
             return
-        logger = logging.getLogger(f"ztm.app.{self._mesh.replace('.', '_')}.{name}")
+        logger = self._logger(name)
         if slot.ring is None:
             slot.ring = LogRing(100)
             logger.addHandler(slot.ring)
@@ -127,6 +127,9 @@ class AppHost:
             await context.close()
             raise
         self._remember(name, slot, "running")
+
+    def _logger(self, name: str) -> logging.Logger:
+        return logging.getLogger(f"ztm.app.{self._mesh.replace('.', '_')}.{name}")
 
     async def stop(self, provider: str, name: str, state: str = "stopped") -> None:
         """Stop an app with all its streams, and remember it as `state`."""
@@ -144,8 +147,10 @@ class AppHost:
 
     async def close(self) -> None:
         """Stop all apps; those that ran will run again."""
-        for slot in self._slots.values():
+        for name, slot in self._slots.items():
             await self._stop(slot)
+            if slot.ring is not None:
+                self._logger(name).removeHandler(slot.ring)
 
     def _remember(self, name: str, slot: _Slot, state: str) -> None:
         if slot.state != state:

@@ -5,21 +5,18 @@ heartbeat; it ends by itself when the hub falls silent or leaves, and never dial
 """
 
 import asyncio
-import contextlib
 import logging
 import platform
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 from ztm.agent.config import AgentConfig
-from ztm.agent.dial import dial_hub
+from ztm.agent.dial import LinkSelf, dial_hub
 from ztm.agent.state import SILENT, EvictedError, RefusalError
+from ztm.agent.streams import StreamSessions
 from ztm.errors import BrokenStreamError, DeadlineError, ZtmError, from_status
 from ztm.model import Address
 from ztm.net.asgi import ASGIApp, serve_stream
-from ztm.net.base import Exchange, Network, Session, Stream, TlsConfig
-from ztm.net.http1 import connect_answer, connect_head
+from ztm.net.base import Exchange, Network, Stream
 from ztm.rest.client import call_ok
 from ztm.version import VERSION
 from ztm.wire import codec, paths
@@ -33,16 +30,6 @@ LAST_WORD = 1.0
 """Seconds that a refusal's reason may come after the refusal."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at whether the hub is still there."""
-
-
-@dataclass(slots=True)
-class LinkSelf:
-    """What a link says of its own endpoint; changes show in the next heartbeat."""
-
-    id: str
-    name: str
-    labels: tuple[str, ...]
-    tls: TlsConfig
 
 
 class HubLink:
@@ -68,12 +55,11 @@ class HubLink:
         self.status = HubStatus(id="", since_ms=0)
         self.pinged_at = network.now()
         """When the hub last pinged, on the network's clock."""
-        self._data: Session | None = None
-        self._data_used = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._serving: asyncio.Task[None] | None = None
         self._ended: str | None = None
         self._requests = requests(self, True)
-        self._passive_requests = requests(self, False)
+        self.streams = StreamSessions(network, config, address, own, requests(self, False))
+        """The sessions that carry app streams."""
 
     # ------------------------------------------------------------------ opening
 
@@ -113,7 +99,7 @@ class HubLink:
         try:
             async with asyncio.timeout(self._config.answer_timeout):
                 await self._accepted(control)
-                self._spawn(self._serve(control))
+                self._serving = asyncio.ensure_future(self._serve(control))
                 answer = await call_ok(self.session, "GET", paths.HUB_STATUS, timeout=self._config.answer_timeout)
                 self.status = codec.decode_hub_status(answer.body)
                 # only now, as it names the hub: v1 lists what it is told, and routes to no endpoint without (W18)
@@ -171,7 +157,7 @@ class HubLink:
         finally:
             for each in running:
                 each.cancel()
-        self.close(reason)
+        self.retire(reason)
         return reason
 
     async def _beat_regularly(self) -> str:
@@ -209,7 +195,7 @@ class HubLink:
             now = self._network.now()
             if now - self.pinged_at > HUB_PING_LATE:
                 return f"the hub has not pinged for {HUB_PING_LATE:.0f} s: it has forgotten this session"
-            self._close_idle(now)
+            self.streams.close_idle()
 
     def now(self) -> float:
         """The network's clock."""
@@ -220,137 +206,53 @@ class HubLink:
         """Whether the hub has stopped answering, so that a new link should be tried beside this one."""
         return self.session.silence >= self._config.suspect_after
 
-    @property
-    def streams(self) -> int:
-        """App streams that this link carries out."""
-        return self._data.streams if self._data is not None else 0
-
-    def close(self, reason: str) -> None:
-        """End all sessions of this link. Idempotent."""
+    def retire(self, reason: str) -> None:
+        """End the control session; sessions with app streams live on until `close`. Idempotent."""
         if self._ended is not None:
             return
         self._ended = reason
         self.session.close(reason)
-        if self._data is not None:
-            self._data.close(reason)
-        for task in list(self._tasks):
-            if task is not asyncio.current_task():
-                task.cancel()
+        if self._serving is not None and self._serving is not asyncio.current_task():
+            self._serving.cancel()
+
+    def close(self, reason: str) -> None:
+        """End all sessions of this link with what they carry. Idempotent."""
+        self.retire(reason)
+        self.streams.close(reason)
 
     @property
     def is_open(self) -> bool:
         """Whether streams may be tried on this link."""
         return self._ended is None and self.session.is_open
 
-    # ------------------------------------------------------------------ app streams going out
+    # ------------------------------------------------------------------ app streams
 
     def open_stream(self, path: str) -> Exchange:
-        """Open a CONNECT to `path` at the hub, on a session kept for app streams where there is one.
-
-        The first stream does not wait for that session: it goes by the control session (spec mesh-protocol 8.2).
+        """Open a CONNECT to `path` at the hub.
 
         Raises:
             BrokenStreamError: the link is over.
         """
-        session = self._data
-        if session is None or not session.is_open or session.silence >= self._config.suspect_after:
-            if session is not None:
-                self._data = None
-            if not any(task.get_name() == _OPENING for task in self._tasks):
-                self._spawn(self._open_data(), name=_OPENING)
-            session = self.session
-        else:
-            self._data_used = self._network.now()
-        return session.open(((":method", "CONNECT"), (":scheme", "http"), (":path", path)))
-
-    async def _open_data(self) -> None:
-        try:
-            stream = await self._dial()
-        except ZtmError as error:
-            log.info("no session for app streams with hub %s: %s", self.address, error)
-            return
-        self._data = self._network.session(stream, "client", limits=self._config.sessions, own=stream.is_own)
-        self._data_used = self._network.now()
-
-    def _close_idle(self, now: float) -> None:
-        data = self._data
-        if data is None:
-            return
-        if data.streams:
-            self._data_used = now
-        elif now - self._data_used > self._config.idle:
-            self._data = None
-            data.close("idle")
-
-    async def _dial(self) -> Stream:
-        return await dial_hub(
-            self._network,
-            self.address,
-            self._self.tls,
-            timeout=self._config.dial_timeout,
-            again=self._config.dial_again,
-        )
-
-    # ------------------------------------------------------------------ app streams coming in
-
-    async def offer_session(self, sid: str) -> None:
-        """Open the passive session that the hub asked for; returns when the hub has taken it.
-
-        Our own hub takes it as an HTTP/1.1 CONNECT, which leaves no second HTTP/2 around every frame; v1's as
-        v1 agents do it, one sid a TLS connection. Source: spec mesh-protocol 4.3, 7 and 8.2.
-
-        Raises:
-            ZtmError: the hub did not take it.
-        """
-        path = paths.fill(paths.ENDPOINT, {"sid": sid}, ep=self._self.id)
-        stream = await self._dial()
-        is_taken = False
-        try:
-            async with asyncio.timeout(self._config.answer_timeout):
-                if stream.is_own:
-                    stream.write_now(connect_head(path))
-                    status, _ = await connect_answer(stream)
-                    passive, outer = stream, None
-                else:
-                    outer = self._network.session(stream, "client", limits=self._config.sessions)
-                    passive = outer.open(((":method", "CONNECT"), (":scheme", "http"), (":path", path)))
-                    status, _ = await passive.response()
-            if status != 200:
-                raise from_status(status, f"the hub refused the session with {status}")
-            is_taken = True
-        except TimeoutError as error:
-            raise DeadlineError("the hub did not take the session in time") from error
-        finally:
-            if not is_taken:
-                stream.abort("not taken as a session")
-        self._spawn(self._serve_passive(passive, outer))
-
-    async def _serve_passive(self, passive: Stream, outer: Session | None) -> None:
-        try:
-            await self._serve_on(passive, self._passive_requests)
-        finally:
-            if outer is not None:
-                outer.close("its session ended")  # a v1 hub leaves it open
-            else:
-                passive.end()
+        return self.streams.open(path, self.session)
 
     # ------------------------------------------------------------------ what the hub asks
 
     async def _serve(self, control: Exchange) -> None:
-        await self._serve_on(control, self._requests)
-        self.session.close("the hub ended the control session")
-
-    async def _serve_on(self, stream: Stream, app: ASGIApp) -> None:
-        with contextlib.suppress(BrokenStreamError):
+        try:
             await serve_stream(
                 self._network,
-                stream,
-                app,
+                control,
+                self._requests,
                 {},
                 http_limits=self._config.http,
                 session_limits=self._config.sessions,
                 own=self.is_own,
             )
+        except BrokenStreamError:
+            log.debug("the control session was cut")
+        except Exception:
+            log.exception("serving the hub at %s failed", self.address)
+        self.session.close("the hub ended the control session")
 
     async def ask(self, method: str, target: str, body: bytes = b"", *, timeout: float | None = None) -> bytes:
         """Ask the hub; the answer's body.
@@ -364,15 +266,7 @@ class HubLink:
         except DeadlineError as error:
             raise DeadlineError(f"the hub at {self.address} has not answered within {seconds:g} s") from error
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str = "") -> None:
-        task = asyncio.ensure_future(_logged(work))
-        if name:
-            task.set_name(name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
-
-_OPENING = "opening a session for app streams"
 _WORDLESS = (
     "the peer closed the connection",
     "the connection was closed",
@@ -380,13 +274,6 @@ _WORDLESS = (
     "the connection was lost: Broken pipe",
 )
 """How a connection ends that the other side closed without saying why: a reset is sent for bytes that came too late."""
-
-
-async def _logged(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        await work
-    except Exception:
-        log.exception("a task of a hub link failed")
 
 
 async def _text(stream: Stream) -> str:

@@ -18,7 +18,7 @@ from ztm.net.base import Network
 log = logging.getLogger("ztm.agent")
 
 DRAIN = 30.0
-"""Seconds for which the streams of a replaced link may go on."""
+"""Seconds for which the control session of a replaced link may go on, with the streams that it carries itself."""
 
 
 class Keeper:
@@ -125,22 +125,29 @@ class Keeper:
         found = (await asyncio.gather(dialling, return_exceptions=True))[0]
         return found if isinstance(found, HubLink) else None
 
-    def _drain(self, link: HubLink, running: "asyncio.Future[str]") -> None:
-        """Let the streams of a replaced link live if they can."""
-        task = asyncio.ensure_future(_finish(link, running))
+    def _drain(self, link: HubLink, running: "asyncio.Future[str] | None") -> None:
+        """Let the streams of a link that is no longer used live if they can."""
+        task = asyncio.ensure_future(_outlive(link, running))
         self._draining.add(task)
         task.add_done_callback(self._draining.discard)
 
     def _lost(self, link: HubLink, ended: object) -> None:
-        link.close(ended if isinstance(ended, str) else "the agent leaves")
         self.link = None
-        if isinstance(ended, str):
-            self._failed(link.address, link.loss_of(ended))
+        if not isinstance(ended, str):
+            link.close("the agent leaves")
+            return
+        self._drain(link, None)
+        self._failed(link.address, link.loss_of(ended))
 
 
-async def _finish(link: HubLink, running: "asyncio.Future[str]") -> None:
+async def _outlive(link: HubLink, running: "asyncio.Future[str] | None") -> None:
+    """Keep a link without a future for as long as streams of it move; the control session's, for a while."""
     try:
-        await asyncio.wait((running,), timeout=DRAIN)
+        if running is not None:
+            await asyncio.wait((running,), timeout=DRAIN)
+        link.retire("replaced by another session")
+        await link.streams.drained()
     finally:
-        link.close("replaced by another session")
-        running.cancel()
+        link.close("no longer used")
+        if running is not None:
+            running.cancel()

@@ -18,9 +18,10 @@ from ztm.agent.answers import Answers
 from ztm.agent.config import AgentConfig
 from ztm.agent.context import MeshContext
 from ztm.agent.credentials import credentials, renewed
+from ztm.agent.dial import LinkSelf
 from ztm.agent.filesync import FileSync
 from ztm.agent.host import AppHost
-from ztm.agent.hublink import HubLink, LinkSelf
+from ztm.agent.hublink import HubLink
 from ztm.agent.keeper import Keeper
 from ztm.agent.state import Health, State
 from ztm.apps.base import AppFactory
@@ -299,11 +300,26 @@ class Mesh:
         Raises:
             UnreachableError: no hub leads there.
         """
-        link = self.link()
+        link = await self._usable_link()
         if len(self._hubs) > 1:
             link = await self._link_to(endpoint, link)
         path = paths.fill(paths.ENDPOINT_APP, {"src": self.endpoint_id}, ep=endpoint, provider=provider, app=app)
         return link.open_stream(path)
+
+    async def _usable_link(self) -> HubLink:
+        """The link to the attached hub; while there is none that answers, the next one is waited for a little.
+
+        Raises:
+            UnreachableError: there still is none.
+        """
+        link = self._keeper.link
+        if link is not None and link.is_open and not link.is_suspect:
+            return link
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._config.link_wait):
+                while self._health.state in (State.CONNECTING, State.UNREACHABLE):
+                    await self._turned.wait()
+        return self.link()
 
     async def _link_to(self, endpoint: str, attached: HubLink) -> HubLink:
         """A link to a hub where the endpoint is. Source: spec mesh-protocol 9.5."""

@@ -1,0 +1,1 @@
+"""What a mesh is for: the apps, and what they share."""

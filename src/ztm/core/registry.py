@@ -5,6 +5,7 @@ bindings are only remembered; the caller keeps them on disk. Times are epoch sec
 Source: spec mesh-protocol 5.1, 6, 18 and W5, W18, W26.
 """
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,7 +117,7 @@ class Registry(Generic[S]):
         whose = "another user" if known.user != owner.user else f"another key of user {owner.user}"
         raise ForbiddenError(f"endpoint id {endpoint_id} belongs to {whose}; join again to get a new one")
 
-    def attach(  # noqa: PLR0917
+    def attach(
         self,
         endpoint_id: str,
         name: str,
@@ -167,7 +168,7 @@ class Registry(Generic[S]):
                 entry.left = now
                 self._absent[endpoint_id] = None
 
-    def heartbeat(  # noqa: PLR0917
+    def heartbeat(
         self,
         endpoint_id: str,
         name: str,
@@ -202,6 +203,13 @@ class Registry(Generic[S]):
         """All control sessions of an endpoint, oldest first."""
         entry = self._entries.get(endpoint_id)
         return list(entry.controls) if entry else []
+
+    def absent_for(self, endpoint_id: str, now: float) -> float:
+        """Seconds since the last control session of an endpoint ended; 0 while there is one, infinity if never."""
+        entry = self._entries.get(endpoint_id)
+        if entry is None:
+            return math.inf
+        return 0.0 if entry.controls else now - entry.left
 
     def passives(self, endpoint_id: str) -> list[S]:
         """All passive sessions of an endpoint, oldest first."""

@@ -31,6 +31,8 @@ class HubConfig:
     """An agent that does not answer a ping for this long loses that session."""
     answer_timeout: float = 15.0
     """For a target agent to take or refuse an app stream (spec mesh-protocol W17)."""
+    session_wait: float = 2.0
+    """An app stream to an endpoint without a session that answers waits this long for one."""
     passive_idle: float = 60.0
     """A passive session without streams is closed after this."""
     sweep_every: float = 15.0

@@ -67,7 +67,7 @@ class Relay:
     async def _join(self, request: Request, source: str, target: str) -> Response:
         network, traffic = self._state.network, self._state.traffic
         caller = request.upgrade.stream
-        stream = self._sessions.pick(target).open(self._head(request, source))
+        stream = (await self._sessions.pick(target)).open(self._head(request, source))
         try:
             there = network.pipe(caller, stream, lambda size: traffic.add(source, target, size))
             status, headers = await self._answer(stream)

@@ -20,6 +20,8 @@ from ztm.wire import paths
 
 log = logging.getLogger("ztm.hub")
 
+LOOK_AGAIN = 0.1
+"""Seconds between two looks for a session that answers."""
 UNRESPONSIVE = 2.5
 """Seconds of an unanswered PING after which another session is preferred."""
 ASK_AGAIN = 30.0
@@ -127,14 +129,32 @@ class AgentSessions:
 
     # ------------------------------------------------------------------ picking
 
-    def pick(self, endpoint: str) -> Session:
-        """The session to open an app stream on: a passive one if there is one, for the next stream at least.
+    async def pick(self, endpoint: str) -> Session:
+        """The session to open an app stream on: one that answers. Where none does, the agent may be just about
+        to dial again, so another is waited for a little.
 
         Raises:
-            UnreachableError: no session leads to the endpoint now.
+            UnreachableError: no session leads to the endpoint.
         """
+        session = self._best(endpoint)
+        network, wait = self._state.network, self._state.config.session_wait
+        deadline = network.now() + wait
+        while session is None or session.silence >= UNRESPONSIVE:
+            is_long_gone = session is None and self._state.registry.absent_for(endpoint, network.wall()) > wait
+            if is_long_gone or network.now() >= deadline:
+                break
+            await asyncio.sleep(LOOK_AGAIN)
+            session = self._best(endpoint)
+        if session is None:
+            raise UnreachableError("Agent not found")
+        return session
+
+    def _best(self, endpoint: str) -> Session | None:
+        """A passive session if there is one that answers, for the next stream at least; else the control session."""
         registry = self._state.registry
-        control = self.control(endpoint)
+        control: Session | None = registry.control(endpoint)
+        if control is None or not control.is_open:
+            return None
         passives: list[Session] = registry.passives(endpoint)
         for passive in reversed(passives):
             if passive.is_open and passive.silence < UNRESPONSIVE:

@@ -29,6 +29,7 @@ from ztm.net.base import (
 from ztm.net.flow import FlowStream, Pipe, splice
 from ztm.net.http2.session import Http2Session
 from ztm.net.listener import check_peer, listen_plain, listen_tls
+from ztm.net.process import give_back_memory
 from ztm.net.tcp import TcpStream
 from ztm.net.tls import context
 from ztm.net.udp import UdpSocket, bound
@@ -176,7 +177,11 @@ def run(main: Awaitable[int]) -> int:
 
 
 async def _awaited(main: Awaitable[int]) -> int:
-    return await main
+    upkeep = asyncio.ensure_future(give_back_memory())
+    try:
+        return await main
+    finally:
+        upkeep.cancel()
 
 
 _REASONS = {

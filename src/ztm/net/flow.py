@@ -46,7 +46,8 @@ class FlowStream:
     )
 
     def __init__(self) -> None:
-        self._held: deque[bytes] = deque()
+        self._held: deque[bytes] | None = None
+        """Bytes that came before anyone took them; made when needed, as an empty deque takes 760 bytes."""
         self._outlet: Outlet | None = None
         self._reader: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
@@ -125,6 +126,8 @@ class FlowStream:
         if self._outlet is not None:
             self._outlet.push(data)
         else:
+            if self._held is None:
+                self._held = deque()
             self._held.append(data)
             _wake(self._reader)
 
@@ -224,6 +227,8 @@ class FlowStream:
         """Put `data` back in front; its credit stays given."""
         if data:
             self._prepaid += len(data)
+            if self._held is None:
+                self._held = deque()
             self._held.appendleft(data)
 
     def write_now(self, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """What a long-running process asks of its system: memory for bulk and short-lived streams, and enough open files."""
 
+import asyncio
 import contextlib
 import ctypes
 import gc
@@ -14,6 +15,12 @@ TRIM_FROM = 16 << 20
 """Free bytes at the top of the heap that are kept for the next burst."""
 COLLECT_AFTER = 100_000
 """New containers after which cycles are looked for; a new connection makes some hundred, most without cycles."""
+LOOK_EVERY = 5.0
+"""Seconds between two looks at whether memory can be given back."""
+GARBAGE_FROM = 5_000
+"""New containers from which such a look searches them for cycles: each may hold a stream's buffers."""
+FREE_FROM = 24 << 20
+"""Free bytes of the heap from which they are given back; what a burst left is rarely at its top (see `TRIM_FROM`)."""
 
 
 def tune_process() -> None:
@@ -35,3 +42,35 @@ def _raise_file_limit() -> None:
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+async def give_back_memory() -> None:
+    """Now and then return to the system what a burst has left behind, until cancelled."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        if gc.get_count()[0] > GARBAGE_FROM:
+            gc.collect(1)
+        if trim is not None and _free_bytes() > FREE_FROM:
+            trim(0)
+
+
+class _MallocInfo(ctypes.Structure):
+    """``struct mallinfo2`` of glibc 2.33 and later (mallinfo(3))."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks"),
+            "keepcost",
+        )
+    )
+
+
+def _free_bytes() -> int:
+    """Bytes of the heap that are in no use; 0 where nobody knows."""
+    mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo is None:
+        return 0
+    mallinfo.restype = _MallocInfo
+    return int(mallinfo().fordblks)

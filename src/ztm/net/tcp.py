@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import struct
@@ -20,6 +21,8 @@ WRITE_HIGH = 256 << 10
 """Bytes in the transport's own buffer after which a writer waits."""
 UNSENT = 256 << 10
 """Bytes in the kernel that have not left yet; more would only make urgent frames late (TCP_NOTSENT_LOWAT)."""
+LOOK_EVERY = 2.0
+"""Seconds between two looks at whether a socket that is not read was reset by its peer."""
 
 
 class TcpStream(FlowStream, asyncio.Protocol):
@@ -30,6 +33,7 @@ class TcpStream(FlowStream, asyncio.Protocol):
         "_is_own",
         "_is_tls",
         "_local",
+        "_look",
         "_paused",
         "_remote",
         "_stuffed",
@@ -45,6 +49,8 @@ class TcpStream(FlowStream, asyncio.Protocol):
         self._is_own = False
         self._paused = False
         """The socket is not read."""
+        self._look: asyncio.TimerHandle | None = None
+        """When it is next asked whether its peer is still there."""
         self._stuffed = False
         """The transport's buffer is full."""
         self._waiting = 0
@@ -86,7 +92,7 @@ class TcpStream(FlowStream, asyncio.Protocol):
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             self._read_certificate(tls)
-        elif (sock := transport.get_extra_info("socket")) is not None:
+        if (sock := transport.get_extra_info("socket")) is not None:
             _tune(sock)
 
     def _read_certificate(self, tls: ssl.SSLObject) -> None:
@@ -104,6 +110,23 @@ class TcpStream(FlowStream, asyncio.Protocol):
         if self._waiting > HIGH and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
+            if self._look is None and not self._is_tls:
+                self._look_later()
+
+    def _look_later(self) -> None:
+        self._look = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look_for_reset)
+
+    def _look_for_reset(self) -> None:
+        """A socket that is not read tells of a reset only when it is asked; a silent end would be held for ever."""
+        self._look = None
+        sock = self._transport.get_extra_info("socket") if self._transport is not None and self._paused else None
+        if sock is None:
+            return
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self.broken(f"the connection was lost: {os.strerror(error)}")
+        else:
+            self._look_later()
 
     def eof_received(self) -> bool:
         """The peer closed its side; plain TCP stays open the other way."""

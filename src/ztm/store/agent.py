@@ -133,9 +133,7 @@ class AgentStore:
         """The state of every app of `mesh` that was ever started or disabled, by name."""
         return tuple(AppRow(*(text or "" for text in row)) for row in self.database.query(_APPS, (mesh,)))
 
-    def save_app_state(  # noqa: PLR0917 (the row, in the order of v1's key)
-        self, mesh: str, provider: str, name: str, tag: str, username: str, state: str
-    ) -> None:
+    def save_app_state(self, mesh: str, provider: str, name: str, tag: str, username: str, state: str) -> None:
         """Keep the wanted state of one app and who set it."""
         self.database.execute(_SAVE_APP, (mesh, provider, name, tag, username, state))
 

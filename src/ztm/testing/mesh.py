@@ -54,9 +54,7 @@ class SimEndpoint:
 
     async def start(self) -> None:
         """Start the agent; it takes up what it had before."""
-        config = AgentConfig(
-            data=self.data, listen=Address("127.0.0.1", 7777), pointers=self.data.parent / "pointers"
-        )
+        config = AgentConfig(data=self.data, listen=Address("127.0.0.1", 7777), pointers=self.data.parent / "pointers")
         self.agent = Agent(config, self.network, BUILTIN)
         await self.agent.start()
 

@@ -278,7 +278,9 @@ COMMANDS: tuple[Command[AppCommand], ...] = (
         run=open_inbound,
         options=(
             Option("--listen", "<[ip:]port ...>", "Where to listen (default ip 127.0.0.1)"),
-            Option("--from-users", "<username ...>", "Also use exits of these users ('*': anyone; default: only your own)"),
+            Option(
+                "--from-users", "<username ...>", "Also use exits of these users ('*': anyone; default: only your own)"
+            ),
             Option("--exits", "<endpoint ...>", "Use these exits only (default: any that has the outbound)"),
         ),
     ),

@@ -4,6 +4,8 @@ Nothing is asked of anybody before the client's own bytes leave. It knows nothin
 `change` tells it what it shall be.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 
 from msgspec import UNSET
@@ -42,6 +44,8 @@ class Entry:
         self._reach = Reach(inbound.key, context, limits, OPENING if is_udp else b"")
         self._balancer: Balancer[str] = Balancer()
         self._exits: list[str] = []
+        self._chosen = asyncio.Event()
+        """Set, and replaced, when other exits are known."""
         self._traffic: Traffic[Client] = Traffic()
         self._faults = Faults(f"inbound {inbound.key}", context.network, context.log)
 
@@ -78,6 +82,8 @@ class Entry:
         if exits != self._exits:
             self._exits = exits
             self._balancer.replace(exits)
+            self._chosen.set()
+            self._chosen = asyncio.Event()
 
     @property
     def is_waiting(self) -> bool:
@@ -135,6 +141,7 @@ class Entry:
         network, balancer = self._context.network, self._balancer
         early = Early(client, self._limits.early_bytes)
         reasons = []
+        await self._some_exit()
         for endpoint in balancer.order(network.now()):
             balancer.opened(endpoint)
             try:
@@ -165,6 +172,13 @@ class Entry:
         stream = await self._reach.ask(endpoint, early)
         self._balancer.succeeded(endpoint)
         await client.join(stream)
+
+    async def _some_exit(self) -> None:
+        """Where no exit is known, wait a little: news of one just opened may be on its way."""
+        if not self._exits:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.exit_wait):
+                    await self._chosen.wait()
 
     def _no_exit(self) -> str:
         users = ", ".join(dict.fromkeys((self._context.user, *self.inbound.from_users)))

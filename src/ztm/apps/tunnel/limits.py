@@ -14,6 +14,8 @@ class TunnelLimits:
     """From asking an exit to its answer; its own dialling is in it."""
     dial_seconds: float = 5.0
     """For one target; with two dead targets the answer still comes in time."""
+    exit_wait: float = 2.0
+    """For a client that comes while no exit is known yet."""
     retry_seconds: float = 3.0
     """Between two tries to listen on an address that was not to be had."""
     idle_seconds: float = 60.0

@@ -28,12 +28,12 @@ class Http2Exchange(FlowStream):
         "_answer",
         "_answered",
         "_head",
+        "_outbox",
         "_request",
         "_responded",
         "_session",
         "_uncredited",
         "number",
-        "outbox",
         "received",
         "waiting",
         "window",
@@ -47,8 +47,7 @@ class Http2Exchange(FlowStream):
         self._responded = False
         self._answer: tuple[int, Headers] | None = None
         self._answered: asyncio.Future[None] | None = None
-        self.outbox: deque[bytes] = deque()
-        """Bytes that wait for a window or for the session's own stream."""
+        self._outbox: deque[bytes] | None = None
         self.waiting = False
         """Whether the session will come back for the outbox by itself."""
         self.window = WINDOW
@@ -103,6 +102,18 @@ class Http2Exchange(FlowStream):
             self.end()
 
     @property
+    def outbox(self) -> deque[bytes]:
+        """Bytes that wait for a window or for the session's own stream."""
+        if self._outbox is None:
+            self._outbox = deque()  # made when needed: most streams never wait
+        return self._outbox
+
+    @property
+    def has_outbox(self) -> bool:
+        """Whether bytes wait."""
+        return bool(self._outbox)
+
+    @property
     def is_answered(self) -> bool:
         """Whether the accepting side has sent its head."""
         return self._responded
@@ -135,7 +146,7 @@ class Http2Exchange(FlowStream):
 
     def broken(self, reason: str) -> None:
         """The stream was cut."""
-        self.outbox.clear()
+        self._outbox = None
         super().broken(reason)
         self._wake_answered()
 
@@ -146,7 +157,7 @@ class Http2Exchange(FlowStream):
     # ------------------------------------------------------------------ bytes
 
     def _transmit(self, data: bytes) -> int:
-        if self.outbox:
+        if self._outbox:
             self._keep(data, 0)
             return 0
         sent = self._session.send_body(self, data)
@@ -162,7 +173,7 @@ class Http2Exchange(FlowStream):
             self.outbox.extend(data[at : at + PIECE] for at in range(sent, len(data), PIECE))
 
     def _end(self) -> None:
-        if not self.outbox:
+        if not self._outbox:
             self._session.send_end(self)
 
     def drained(self) -> None:
@@ -171,7 +182,7 @@ class Http2Exchange(FlowStream):
             self._session.send_end(self)
 
     def _abort(self, reason: str) -> None:  # noqa: ARG002 (RST_STREAM has no room for it)
-        self.outbox.clear()
+        self._outbox = None
         self._session.send_reset(self)
 
     def _settle(self) -> None:
@@ -179,7 +190,7 @@ class Http2Exchange(FlowStream):
         self._session.forget(self)
 
     def _check_over(self) -> None:
-        if not self.outbox:
+        if not self._outbox:
             super()._check_over()
 
     @property

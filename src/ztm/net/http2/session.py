@@ -353,7 +353,7 @@ class Http2Session:
     def _on_window(self, event: WindowUpdated) -> None:
         if event.stream_id:
             exchange = self._exchanges.get(event.stream_id)
-            if exchange is None or not exchange.outbox:
+            if exchange is None or not exchange.has_outbox:
                 return
             self.wait(exchange)
         if self._ready:
@@ -367,7 +367,10 @@ class Http2Session:
     # ------------------------------------------------------------------ to the stream below
 
     def send_head(self, exchange: Http2Exchange, headers: Headers, *, is_urgent: bool = True) -> None:
-        """Frame a head; it leaves with the next flush, which a head that is not urgent awaits a little. v1 ends sessions over `content-length` (spec 4.2)."""
+        """Frame a head; it leaves with the next flush, for which one that is not urgent does not hurry.
+
+        Never with `content-length`, over which v1 ends sessions (spec mesh-protocol 4.2).
+        """
         fields = [field for field in headers if field[0] != "content-length"]
         self._quietly(self._conn.send_headers, exchange.number, fields)
         if is_urgent:
@@ -422,7 +425,7 @@ class Http2Session:
 
     def wait(self, exchange: Http2Exchange) -> None:
         """Come back to `exchange` when the session's stream or window has room."""
-        if exchange.outbox and not exchange.waiting and self._conn.has_stream_window(exchange.number):
+        if exchange.has_outbox and not exchange.waiting and self._conn.has_stream_window(exchange.number):
             exchange.waiting = True
             self._ready.append(exchange)
 
@@ -431,11 +434,11 @@ class Http2Session:
         while self._ready and self._unsent <= 0 and self._conn.outbound_flow_control_window > 0:
             exchange = self._ready[0]
             sent = 0
-            if exchange.outbox:
+            if exchange.has_outbox:
                 sent = self.send_body(exchange, exchange.outbox[0][: self._conn.max_outbound_frame_size])
             self._ready.popleft()
             exchange.waiting = False
-            if sent and exchange.outbox:
+            if sent and exchange.has_outbox:
                 self._sent_from_outbox(exchange, sent)
             self.wait(exchange)
 
@@ -446,7 +449,7 @@ class Http2Session:
         else:
             exchange.outbox[0] = data[sent:]
         exchange.was_taken(sent)
-        if not exchange.outbox:
+        if not exchange.has_outbox:
             exchange.drained()
             exchange._check_over()
 
