@@ -15,8 +15,8 @@ from pathlib import Path
 
 from ztm import pki
 from ztm.agent.config import AgentConfig
-from ztm.agent.dial import only_hubs
-from ztm.agent.hublink import HubLink, LinkSelf
+from ztm.agent.dial import LinkSelf, only_hubs
+from ztm.agent.hublink import HubLink
 from ztm.model import Address, Permit
 from ztm.net.aio import AioNetwork
 from ztm.net.aio import run as run_loop

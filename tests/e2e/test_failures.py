@@ -201,7 +201,9 @@ def far_echo(link: Link, port: int) -> bool:
         f"with socket.create_connection(('127.0.0.1', {port}), 1) as c:\n"
         "    c.sendall(b'hello'); sys.exit(c.recv(5) != b'hello')\n"
     )
-    ran = subprocess.run([*link.prefix, "/usr/bin/env", "python3", "-S", "-c", client], capture_output=True, check=False)
+    ran = subprocess.run(
+        [*link.prefix, "/usr/bin/env", "python3", "-S", "-c", client], capture_output=True, check=False
+    )
     return ran.returncode == 0
 
 
@@ -212,7 +214,9 @@ def far_echo(link: Link, port: int) -> bool:
 def small_disk(path: Path, size: str) -> Iterator[Path]:
     """A file system of its own, so small that it can be filled."""
     path.mkdir(parents=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "none", path], capture_output=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "none", path], capture_output=True, check=False
+    )
     if done.returncode:
         pytest.skip("needs the right to mount a file system")
     try:
@@ -254,9 +258,7 @@ def test_a_hub_with_a_full_disk_starts_serves_and_evicts(tmp_path: Path) -> None
                 assert works(port)
                 assert "disk is full" in hub.log
                 newcomer = world.agent("new")
-                assert "disk" in newcomer.fails(
-                    "join", "m", "--as", "new", "--permit", hub.permit, "--timeout", 3
-                )
+                assert "disk" in newcomer.fails("join", "m", "--as", "new", "--permit", hub.permit, "--timeout", 3)
                 filler.unlink()
                 home.ok("evict", "alice")
                 hub.kill()

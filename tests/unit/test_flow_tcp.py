@@ -7,11 +7,13 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from contract.parties import ANYWHERE, Ends, Parties
+from contract.parties import ANYWHERE, Ends, Parties, until
 from ztm.net.aio import AioNetwork
-from ztm.net.tcp import UNSENT, TcpStream
+from ztm.net.tcp import HIGH, UNSENT, TcpStream
 from ztm.testing import settle
 
+TCP_CLOSE = 7
+"""The state of a connection that was reset, first byte of TCP_INFO (linux/tcp_states.h)."""
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.SelectorEventLoop, uvloop.new_event_loop]
 
 
@@ -60,7 +62,7 @@ class Impatient:
 
     def push(self, data: bytes) -> None:
         self.seen += len(data)
-        if self.seen > 300_000:
+        if self.seen > HIGH:
             self.stream.abort("enough")
 
     def finish(self) -> None:
@@ -93,3 +95,36 @@ def test_a_stream_may_be_cut_while_its_bytes_arrive(
         assert problems == []
 
     on(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_ending_a_stream_that_the_peer_has_reset_unseen_breaks_it_and_raises_nothing(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """Nobody reads a stalled stream's socket, so the reset is first noticed by what is done next."""
+
+    async def main() -> None:
+        net, ends = AioNetwork(), Ends()
+        listener = await net.listen(ANYWHERE, ends.accept)
+        near = await net.dial(listener.address)
+        far = await ends.next()
+        assert isinstance(far, TcpStream)
+        near.write_now(bytes(2 * HIGH))
+        await until(lambda: far._paused)
+        near.abort()
+        await until(lambda: _is_reset(far))
+        far.end()
+        async with asyncio.timeout(5):
+            await far.ended()
+        assert far.broken_by
+        ends.close()
+        await listener.close()
+        await settle()
+
+    on(loop, main)
+
+
+def _is_reset(stream: TcpStream) -> bool:
+    assert stream._transport is not None
+    sock = stream._transport.get_extra_info("socket")
+    return int(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]) == TCP_CLOSE

@@ -107,7 +107,7 @@ class TcpStream(FlowStream, asyncio.Protocol):
         """Bytes came."""
         self._waiting += len(data)
         self.arrived(data)
-        if self._waiting > HIGH and not self._paused and self._transport is not None:
+        if self._waiting > HIGH and not self._paused and not self._ended and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
             if self._look is None and not self._is_tls:
@@ -171,7 +171,10 @@ class TcpStream(FlowStream, asyncio.Protocol):
         if self._is_tls or self._finished:
             self._transport.close()
         elif self._transport.can_write_eof():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError as error:  # the peer has reset it, and nobody has read the socket since
+                self.abort(_reason(error))
 
     def _abort(self, reason: str) -> None:  # noqa: ARG002
         if self._transport is None:
