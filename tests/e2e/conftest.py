@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from world import Agent, Hub, World  # noqa: E402
+from world import Agent, Hub, World
 
 TAIL = 60
 """Lines of each log that a failure shows."""

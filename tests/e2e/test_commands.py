@@ -5,7 +5,6 @@ import stat
 from pathlib import Path
 
 import pytest
-
 from targets import Server, echo, say
 from world import Agent, Hub, World, free_port, one_line, open_tunnel, run_ztm, until
 

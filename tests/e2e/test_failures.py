@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from targets import Server, connected, echo, read_exactly, seconds_until_works, works
 from world import Agent, Hub, World, free_port, open_tunnel, until
 
@@ -65,6 +64,7 @@ def test_tunnels_of_an_agent_that_was_killed_work_again_once_it_is_back(which: s
         assert "Traceback" not in hub.log
 
 
+@pytest.mark.long
 def test_a_killed_agent_is_shown_offline_and_others_go_on(world: World) -> None:
     hub = world.hub()
     home, workplace, third = (world.joined(hub, name) for name in ("home", "workplace", "third"))
@@ -238,6 +238,7 @@ def fill(disk: Path) -> Path:
     return filler
 
 
+@pytest.mark.long
 def test_a_hub_with_a_full_disk_starts_serves_and_evicts(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "1m") as disk:
         world = World(tmp_path)

@@ -10,13 +10,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-
 from intruder import Credential, Intruder
 from targets import Server, connected, echo, read_exactly, works
 from world import open_tunnel, until
+
 from ztm import pki
 
-FLOOD = 2.0
+FLOOD = 1.5
 """Seconds that each flood lasts, unless it is cut off before."""
 SLOWEST = 1.0
 """Seconds within which a tunnelled exchange is answered while a flood goes on."""
@@ -81,6 +81,7 @@ def test_connections_that_never_shake_hands_do_not_keep_others_out(mesh) -> None
         until(lambda: mesh.alice.mesh["state"] == "connected", within=5, what="another agent connects meanwhile")
 
 
+@pytest.mark.long
 def test_heads_that_come_slowly_are_cut(mesh, context: ssl.SSLContext) -> None:
     with served_meanwhile(mesh), contextlib.ExitStack() as stack:
         slow = []
@@ -127,7 +128,13 @@ ENDED = {"pings", "settings", "continuations"}
 """Masses that end the session of whoever sends them."""
 
 
-@pytest.mark.parametrize("kind", list(MASSES))
+BRIEFLY = {"empty data", "resets", "pings"}
+"""Masses that are tried in every run; the others cost more time than they teach."""
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind in BRIEFLY else pytest.mark.long) for kind in MASSES]
+)
 def test_frames_in_masses_harm_no_other_session(kind: str, mesh, context: ssl.SSLContext) -> None:
     with served_meanwhile(mesh), Intruder(mesh.hub.port, context) as intruder:
         assert intruder.connect(f"/api/endpoints/{uuid4()}?name=flood") == (200, OWN)

@@ -11,10 +11,10 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
-
 from intruder import Credential, Intruder, certificate, is_turned_away
 from targets import Server, echo
 from world import World, free_port, until
+
 from ztm import pki
 from ztm.store.hub import HubStore
 

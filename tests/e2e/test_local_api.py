@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from world import Agent, World, one_line, run_ztm, until
 
 

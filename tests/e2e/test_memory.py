@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
 from targets import Server, connected, swallow
 from world import Agent, Process, World, open_tunnel, until
 
@@ -69,8 +68,7 @@ def offers(port: int, count: int) -> Iterator[list[Offer]]:
     """Clients that have written all that is taken of them; all are gone afterwards."""
     made: list[Offer] = []
     try:
-        for _ in range(count):
-            made.append(Offer(port))
+        made.extend(Offer(port) for _ in range(count))
         yield made
     finally:
         for one in made:

@@ -8,7 +8,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from targets import (
     Server,
     UdpEcho,
@@ -158,6 +157,7 @@ def test_a_tunnel_without_an_exit_resets_the_client_and_says_so(mesh) -> None:
     assert "no exit is known" in mesh.home.ok("tunnel", "describe", "inbound", "tcp/alone").out
 
 
+@pytest.mark.long
 def test_a_listening_port_that_is_taken_is_an_error_and_opens_once_it_is_free(mesh) -> None:
     with Server(echo) as target:
         port = open_tunnel(mesh.home, mesh.workplace, target.port, name="late")

@@ -64,7 +64,7 @@ async def test_every_heartbeat_names_the_hub(tmp_path: Path) -> None:
 async def test_no_heartbeat_comes_before_the_control_session(tmp_path: Path) -> None:
     async with v1_mesh(tmp_path) as made:
         await made.joined()
-        assert [one.method for one in made.hub.asked][0] == "CONNECT"
+        assert made.hub.asked[0].method == "CONNECT"
         assert made.hub.control().link.endpoint is not None
 
 

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ async def test_a_hub_that_never_answers_is_given_up(tmp_path: Path) -> None:
         made.hub.gates["control"] = asyncio.Event()
         party = await made.join(answer_timeout=0.1)
         assert "does not answer" in (await party.state(State.UNREACHABLE)).reason
-        await made.hub.until(lambda: made.hub.links[0].http.closed.is_set())
+        await made.hub.until(made.hub.links[0].http.closed.is_set)
 
 
 @pytest.mark.parametrize(("status", "least"), [(429, [0.8]), (500, [0.2, 0.4])])
@@ -106,7 +107,7 @@ async def test_a_hub_that_refuses_is_asked_ever_more_seldom(tmp_path: Path, stat
         await made.join()
         await made.hub.until(lambda: len(made.hub.dialled) > len(least))
         times = made.hub.dialled
-        pauses = [after - before for before, after in zip(times, times[1:], strict=False)]
+        pauses = [after - before for before, after in pairwise(times)]
         assert all(pause >= bound for pause, bound in zip(pauses, least, strict=False)), pauses
 
 
@@ -144,7 +145,7 @@ async def test_an_agent_comes_back_with_the_same_id_when_the_hub(
         party = await made.joined()
         first = made.hub.links[0]
         await does(made)
-        await made.hub.until(lambda: first.http.closed.is_set())
+        await made.hub.until(first.http.closed.is_set)
         await made.hub.until(lambda: any(link.is_control for link in made.hub.links[1:]))
         await party.state(State.CONNECTED)
         await came_back(made, party, dials=2)

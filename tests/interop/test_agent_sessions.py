@@ -1,4 +1,4 @@
-"""Passive sessions of our agent with a v1-like hub: opened before they are answered for, one at a time, and given back."""
+"""Passive sessions of our agent with a v1-like hub: open before they are answered for, and given back."""
 
 import asyncio
 from pathlib import Path
@@ -70,7 +70,7 @@ async def test_a_session_that_the_hub_refuses_is_told_so_and_closed(tmp_path: Pa
         party = await made.joined()
         made.hub.answers["CONNECT", f"/api/endpoints/{party.id}"] = (429, b"Too many agents")
         assert (await ask_session(made, str(uuid4()))).status >= 400
-        await made.hub.until(lambda: made.hub.links[1].http.closed.is_set())
+        await made.hub.until(made.hub.links[1].http.closed.is_set)
         assert (await made.hub.control().http.ask("GET", "/api/ping")).status == 200
 
 
@@ -79,7 +79,7 @@ async def test_a_session_that_the_hub_never_takes_is_given_up_and_closed(tmp_pat
         await made.joined(answer_timeout=0.3)
         made.hub.gates["passive"] = asyncio.Event()
         assert (await ask_session(made, str(uuid4()))).status >= 400
-        await made.hub.until(lambda: made.hub.links[1].http.closed.is_set())
+        await made.hub.until(made.hub.links[1].http.closed.is_set)
 
 
 async def test_a_session_that_the_hub_resets_instead_is_closed(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ async def test_a_session_that_the_hub_resets_instead_is_closed(tmp_path: Path) -
         assert tunnel is not None
         tunnel.reset()
         assert (await asking).status >= 400
-        await made.hub.until(lambda: made.hub.links[1].http.closed.is_set())
+        await made.hub.until(made.hub.links[1].http.closed.is_set)
 
 
 @pytest.mark.parametrize("when", ["being opened", "open"])

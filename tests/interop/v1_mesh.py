@@ -11,8 +11,8 @@ from typing import Any
 
 from v1_ca import authority, key, public
 from v1_hub import Session, V1Hub
-from v1_http import PATIENCE
 
+from v1_http import PATIENCE
 from ztm.agent.agent import Agent
 from ztm.agent.config import AgentConfig
 from ztm.agent.mesh import Mesh
@@ -121,9 +121,7 @@ class V1Mesh:
 
 
 @asynccontextmanager
-async def v1_mesh(
-    folder: Path, *, script: Callable[[V1Hub], None] = lambda _hub: None
-) -> AsyncIterator[V1Mesh]:
+async def v1_mesh(folder: Path, *, script: Callable[[V1Hub], None] = lambda _hub: None) -> AsyncIterator[V1Mesh]:
     """A mesh with a v1-like hub; at the end, the agents must have done nothing that v1 would not survive."""
     hub = V1Hub(authority(), folder)
     script(hub)

@@ -12,8 +12,8 @@ from ztm.agent.host import AppHost
 from ztm.apps.base import AppContext
 from ztm.errors import NotFoundError, StorageError, UnreachableError
 from ztm.model import Peer
-from ztm.net.scope import Message, Receive, Scope, Send, Upgrade
 from ztm.net.aio import AioNetwork
+from ztm.net.scope import Receive, Scope, Send, Upgrade
 from ztm.store.agent import AgentStore
 from ztm.wire.records import AppChange
 

@@ -23,6 +23,7 @@ from ztm.store.agent import AgentStore
 
 NOW = datetime.now(UTC)
 NOWHERE = "127.0.0.1:9"
+ANY_PORT = Address("127.0.0.1", 0)
 
 
 @cache
@@ -42,7 +43,7 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
     await made.close()
 
 
-def make(folder: Path, listen: Address = Address("127.0.0.1", 0)) -> Agent:
+def make(folder: Path, listen: Address = ANY_PORT) -> Agent:
     return Agent(AgentConfig(data=folder / "a", listen=listen, pointers=folder / "p"), AioNetwork(), BUILTIN)
 
 
@@ -227,7 +228,7 @@ async def test_neither_rows_nor_credentials_print_a_private_key(agent: Agent) ->
 
 async def test_a_disabled_mesh_says_why_it_cannot_be_used(agent: Agent) -> None:
     mesh = await agent.join("m", settings())
-    with pytest.raises(UnreachableError, match="not connected.*offline"):
+    with pytest.raises(UnreachableError, match=r"not connected.*offline"):
         mesh.link()
 
 

@@ -5,6 +5,7 @@ agent notices and dials again, and no session's trouble delays another's pings.
 """
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator
@@ -96,12 +97,8 @@ class AgentSessions:
 
     async def _keep_pinging(self, endpoint: str, session: Session) -> None:
         """Ping until the session ends or fails to answer."""
-        over = asyncio.ensure_future(session.closed())
-        try:
-            while session.is_open and await self._ping(endpoint, session):
-                await asyncio.wait((over,), timeout=self._state.config.ping_every)
-        finally:
-            over.cancel()
+        while session.is_open and await self._ping(endpoint, session):
+            await _pause(session, self._state.config.ping_every)
 
     async def _ping(self, endpoint: str, session: Session) -> bool:
         config, network = self._state.config, self._state.network
@@ -119,13 +116,9 @@ class AgentSessions:
 
     async def _until_idle(self, session: Session) -> None:
         """Hold a passive session for as long as it is used now and then."""
-        over = asyncio.ensure_future(session.closed())
-        try:
-            while session.is_open and (session.streams or session not in self._unused):
-                self._unused.add(session)
-                await asyncio.wait((over,), timeout=self._state.config.passive_idle)
-        finally:
-            over.cancel()
+        while session.is_open and (session.streams or session not in self._unused):
+            self._unused.add(session)
+            await _pause(session, self._state.config.passive_idle)
 
     # ------------------------------------------------------------------ picking
 
@@ -228,6 +221,13 @@ class AgentSessions:
             if isinstance(error, TimeoutError):
                 raise DeadlineError(f"endpoint {endpoint} did not answer within {seconds:g} s") from error
             raise
+
+
+async def _pause(session: Session, seconds: float) -> None:
+    """Wait for so long, or until the session ends."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await session.closed()
 
 
 async def _pieces(exchange: Exchange, seconds: float) -> AsyncIterator[bytes]:

@@ -34,6 +34,9 @@ from ztm.net.tcp import TcpStream
 from ztm.net.tls import context
 from ztm.net.udp import UdpSocket, bound
 
+SHUTDOWN = 2.0
+"""Seconds that a TLS connection may take to say goodbye."""
+
 
 class FlowNetwork:
     """What does not depend on how bytes reach the machine: sessions and splices over `FlowStream`."""
@@ -99,6 +102,7 @@ class AioNetwork(FlowNetwork):
                     address.port,
                     ssl=secured,
                     server_hostname="" if secured else None,
+                    ssl_shutdown_timeout=SHUTDOWN if secured else None,
                 )
         except TimeoutError as error:
             raise DeadlineError(f"no answer from {address} within {timeout:g} s") from error

@@ -128,7 +128,7 @@ class SessionLimits:
     """Received and not yet taken, over all streams; beyond it the session's own window is kept shut."""
     header_bytes: int = 64 << 10
     """Of one header block, all CONTINUATION frames together; v1 takes at least 20 kB."""
-    resets: float = 200.0
+    resets: float = 500.0
     """RST_STREAM before an answer was given, with a burst of ten seconds' worth."""
     controls: float = 50.0
     """SETTINGS and PING frames each, with the same burst."""

@@ -12,7 +12,7 @@ from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import Event
-from h2.exceptions import StreamClosedError, StreamIDTooLowError
+from h2.exceptions import FrameTooLargeError, StreamClosedError, StreamIDTooLowError
 from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream
@@ -29,14 +29,22 @@ FRAMES_AT_ONCE = 128
 """Frames taken of one read before others get their turn: two milliseconds of frames, or thirty of requests."""
 
 
-class _Values(list[int]):
-    """One setting's present and announced values, where `h2` uses a deque: that takes ten times the memory of one
-    number, and a hub has four sets of settings for each idle agent.
+_FRAME_HEAD = 9
+"""Bytes before a frame's content (RFC 9113 section 4.1)."""
+
+
+class _Few(list[Any]):
+    """A short queue, where `h2` and `hpack` use deques: an empty one takes as much memory as a hundred numbers, and
+    a hub would have some forty of them for each idle agent.
     """
 
-    def popleft(self) -> int:
+    def popleft(self) -> Any:
         """Take the oldest."""
         return self.pop(0)
+
+    def appendleft(self, item: Any) -> None:
+        """Put one in front."""
+        self.insert(0, item)
 
 
 class _LenientStream(H2Stream):
@@ -50,7 +58,23 @@ class _LenientStream(H2Stream):
 
 
 class _PatientBuffer(FrameBuffer):
-    """An `h2` frame buffer that gives `FRAMES_AT_ONCE` and keeps the rest for the next read."""
+    """An `h2` frame buffer that gives `FRAMES_AT_ONCE` and keeps the rest for the next read.
+
+    It refuses a frame or header block by its announced size, where `h2` would first gather all of it.
+    """
+
+    header_bytes = 0
+
+    def __next__(self) -> Frame:
+        if len(self._data) >= _FRAME_HEAD:
+            length = int.from_bytes(self._data[:3])
+            self._validate_frame_length(length)
+            if (
+                self._headers_buffer
+                and sum(len(part.data) for part in self._headers_buffer) + length > self.header_bytes
+            ):
+                raise FrameTooLargeError("a header block is too large")
+        return super().__next__()
 
     def __iter__(self) -> Iterator[Frame]:  # type: ignore[override]
         return islice(iter(self.__next__, None), FRAMES_AT_ONCE)
@@ -58,7 +82,8 @@ class _PatientBuffer(FrameBuffer):
     @property
     def has_frame(self) -> bool:
         """Whether a whole frame waits."""
-        return len(self._data) >= 9 and len(self._data) >= 9 + int.from_bytes(self._data[:3])
+        size = len(self._data)
+        return size >= _FRAME_HEAD and size >= _FRAME_HEAD + int.from_bytes(self._data[:3])
 
 
 class LenientConnection(H2Connection):
@@ -95,10 +120,19 @@ class LenientConnection(H2Connection):
             },
         )
         self.incoming_buffer.__class__ = _PatientBuffer
-        for settings in (self.local_settings, self.remote_settings):
-            settings._settings = {code: _Values(values) for code, values in settings._settings.items()}  # type: ignore[misc]
+        self.incoming_buffer.header_bytes = header_bytes  # type: ignore[attr-defined]
+        self._save_memory()
         self.max_inbound_frame_size = frame
         self.decoder.max_header_list_size = header_bytes
+
+    def _save_memory(self) -> None:
+        for settings in (self.local_settings, self.remote_settings):
+            kept: Any = {code: _Few(values) for code, values in settings._settings.items()}
+            kept.setdefault(SettingCodes.MAX_CONCURRENT_STREAMS, _Few([NO_LIMIT]))
+            kept.setdefault(SettingCodes.MAX_HEADER_LIST_SIZE, _Few([None]))
+            settings._settings = kept
+        for table in (self.encoder.header_table, self.decoder.header_table):
+            table.dynamic_entries = _Few()  # type: ignore[assignment]
 
     @property
     def is_behind(self) -> bool:

@@ -7,7 +7,6 @@ So one stalled stream holds at most its own window, and never stops its neighbou
 
 import asyncio
 import logging
-from collections import deque
 from typing import Any
 
 from h2.errors import ErrorCodes
@@ -75,7 +74,7 @@ class Http2Session:
         self._exchanges: dict[int, Http2Exchange] = {}
         self._inbound = 0
         """Streams that the peer opened and that are not over."""
-        self._ready: deque[Http2Exchange] = deque()
+        self._ready: dict[Http2Exchange, None] = {}
         """Streams with an outbox that only wait for the session."""
         self._framed = 0
         self._unsent = stream.owed
@@ -175,7 +174,10 @@ class Http2Session:
         if self._reason is None:
             waiter = self._loop.create_future()
             self._waiters.append(waiter)
-            await waiter
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)
         return self._reason or ""
 
     def _fail(self, reason: str) -> None:
@@ -193,6 +195,7 @@ class Http2Session:
             self._turn.cancel()
             self._turn = None
         self._late.clear()
+        self._give_credit()  # so that the end of the connection below is seen
         for exchange in list(self._exchanges.values()):
             self._cut(exchange, reason)
         self._exchanges.clear()
@@ -427,16 +430,16 @@ class Http2Session:
         """Come back to `exchange` when the session's stream or window has room."""
         if exchange.has_outbox and not exchange.waiting and self._conn.has_stream_window(exchange.number):
             exchange.waiting = True
-            self._ready.append(exchange)
+            self._ready[exchange] = None
 
     def _pump(self) -> None:
         """Let the ready streams send in turn, a frame each, until the stream below or the window is full."""
         while self._ready and self._unsent <= 0 and self._conn.outbound_flow_control_window > 0:
-            exchange = self._ready[0]
+            exchange = next(iter(self._ready))
             sent = 0
             if exchange.has_outbox:
                 sent = self.send_body(exchange, exchange.outbox[0][: self._conn.max_outbound_frame_size])
-            self._ready.popleft()
+            self._ready.pop(exchange, None)
             exchange.waiting = False
             if sent and exchange.has_outbox:
                 self._sent_from_outbox(exchange, sent)
