@@ -1,6 +1,7 @@
 """A running agent: its identity, the meshes it joined, and its local API."""
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import Mapping
@@ -153,7 +154,7 @@ class Agent:
             endpoint_id=old.endpoint_id,
             endpoint_name=endpoint,
             certificate=agent.certificate if agent.certificate is not None else old.certificate,
-            key=agent.privateKey or old.key,
+            key=agent.privateKey or _key_that_stays(old, agent.certificate),
             labels=tuple(agent.labels) if agent.labels is not None else old.labels,
             offline=agent.offline if agent.offline is not None else old.offline,
             bootstraps=tuple(Address.parse(text) for text in given) if given is not None else old.bootstraps,
@@ -199,3 +200,12 @@ class Agent:
             await mesh.close()
             mesh.remove_files()
             log.info("left mesh %s", name)
+
+
+def _key_that_stays(old: MeshRow, certificate: str | None) -> str | None:
+    """A key that came with an earlier permit, unless another permit makes it useless."""
+    if old.key and certificate and certificate != old.certificate:
+        with contextlib.suppress(CertificateError):
+            return old.key if pki.key_matches(old.key, certificate) else None
+        return None
+    return old.key

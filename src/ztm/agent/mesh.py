@@ -215,7 +215,7 @@ class Mesh:
         Raises:
             ZtmError: there is none to be had now; see `HubLink.open` and `credentials`.
         """
-        self._own.tls = credentials(self.row, self._store.identity_key(), self.network.wall())
+        self._own.tls = credentials(self.row, self._store.identity_key(), self.network.wall(), self._own.tls)
         return await HubLink.open(self.network, self._config, address, self._own, self._requests)
 
     async def _work(self, link: HubLink) -> None:

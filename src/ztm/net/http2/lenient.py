@@ -6,7 +6,7 @@ This is the only file that touches `h2` below its documented surface; `docs/deci
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, H2Connection
@@ -93,6 +93,8 @@ class LenientConnection(H2Connection):
     streams (v1 ignores MAX_CONCURRENT_STREAMS, so the layer above refuses the excess one by one).
     """
 
+    _takers: ClassVar[dict[type[Frame], Any]] = {}
+    """What takes a frame of each kind; `h2` makes such a table for each connection."""
     MAX_CLOSED_STREAMS = 1024
     """How many ended streams `h2` remembers the end of; late frames of older ones are refused all the same."""
 
@@ -133,6 +135,10 @@ class LenientConnection(H2Connection):
             settings._settings = kept
         for table in (self.encoder.header_table, self.decoder.header_table):
             table.dynamic_entries = _Few()  # type: ignore[assignment]
+        if not LenientConnection._takers:
+            takers: dict[type[Frame], Any] = dict(self._frame_dispatch_table)
+            LenientConnection._takers = {kind: take.__func__ for kind, take in takers.items()}
+        self._frame_dispatch_table = {}
 
     @property
     def is_behind(self) -> bool:
@@ -156,7 +162,7 @@ class LenientConnection(H2Connection):
         than all the rest.)
         """
         try:
-            frames, events = self._frame_dispatch_table[type(frame)](frame)
+            frames, events = self._takers[type(frame)](self, frame)
         except (StreamClosedError, StreamIDTooLowError) as error:
             late = RstStreamFrame(error.stream_id)
             late.error_code = ErrorCodes.STREAM_CLOSED
