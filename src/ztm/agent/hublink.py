@@ -95,10 +95,9 @@ class HubLink:
 
     async def _register(self) -> None:
         path = paths.fill(paths.ENDPOINT, {"name": self._self.name}, ep=self._self.id)
-        control = self.session.open(((":method", "CONNECT"), (":scheme", "http"), (":path", path)))
         try:
             async with asyncio.timeout(self._config.answer_timeout):
-                await self._accepted(control)
+                control = await self._accepted(path)
                 self._serving = asyncio.ensure_future(self._serve(control))
                 answer = await call_ok(self.session, "GET", paths.HUB_STATUS, timeout=self._config.answer_timeout)
                 self.status = codec.decode_hub_status(answer.body)
@@ -109,13 +108,15 @@ class HubLink:
         except BrokenStreamError as error:
             raise self.loss_of(await self._last_word() or str(error)) from error
 
-    async def _accepted(self, control: Exchange) -> None:
+    async def _accepted(self, path: str) -> Exchange:
+        """The control stream; a hub that refuses the certificate may have ended the session before it is opened."""
         try:
+            control = self.session.open(((":method", "CONNECT"), (":scheme", "http"), (":path", path)))
             status, _ = await control.response()
         except BrokenStreamError as error:
             raise self._refusal_of(await self._last_word() or str(error)) from error
         if status == 200:
-            return
+            return control
         text = await _text(control)
         if status in (401, 403):
             raise RefusalError(f"the hub refused this endpoint: {text or status}")

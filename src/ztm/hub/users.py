@@ -1,5 +1,6 @@
 """Who may hold a certificate: signing, and evictions."""
 
+import asyncio
 import logging
 
 from ztm.errors import ForbiddenError, NotFoundError, StorageError, UsageError
@@ -15,6 +16,9 @@ log = logging.getLogger("ztm.hub")
 
 MAX_PEM = 16 << 10
 """Bytes of a public key that is signed; the largest post-quantum ones fit."""
+LONGEST_WAIT = 2.0
+"""Seconds that an answer waits until its certificate is valid: one signed in the second of an eviction begins
+with the next, and whoever is given it uses it at once."""
 
 
 class Users:
@@ -53,6 +57,7 @@ class Users:
             user, public, now, not_before=now.fromtimestamp(earliest, now.tzinfo)
         )
         self._note(user, key, certificate)
+        await asyncio.sleep(min(LONGEST_WAIT, max(0.0, earliest - self._state.network.wall())))
         log.info("signed a certificate of user %s for %s", user, link.user)
         return Response(201, certificate)
 
