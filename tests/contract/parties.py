@@ -179,5 +179,5 @@ async def until_stuck(written: list[int], seconds: float = 0.3) -> int:
 async def until(fact: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait for something that no event tells of."""
     async with asyncio.timeout(seconds):
-        while not fact():  # noqa: ASYNC110  # there is nothing to wait for
+        while not fact():  # there is nothing to wait for
             await asyncio.sleep(0.002)
