@@ -20,6 +20,9 @@ PIECE = 64 << 10
 if TYPE_CHECKING:
     from ztm.net.http2.session import Http2Session
 
+CREDITS = 8
+"""Parts of a window in which credit is given back: the sender waits for at most one of them, a frame pays for each."""
+
 
 class Http2Exchange(FlowStream):
     """One stream of an `Http2Session`; made by the session only."""
@@ -204,6 +207,6 @@ class Http2Exchange(FlowStream):
         self.received -= size
         self._session.release(size)
         self._uncredited += size
-        if self._uncredited * 4 >= self.window and not self._finished:
+        if self._uncredited * CREDITS >= self.window and not self._finished:
             self._session.open_window(self, self._uncredited)
             self._uncredited = 0

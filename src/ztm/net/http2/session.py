@@ -47,7 +47,7 @@ SILENT_AFTER = 20.0
 """Seconds without a byte from the peer after which the session is over; both ends notice within 30."""
 UNHURRIED = 0.002
 """Seconds that a head nobody waits for may stay, so that one packet less leaves and wakes every hop."""
-OWN_WINDOW_MAX = 1536 << 10
+OWN_WINDOW_MAX = 1792 << 10
 """Largest window of a stream between our own peers; with what waits in sockets it stays below `MAX_HELD`."""
 
 
@@ -98,6 +98,8 @@ class Http2Session:
         self._timer = self._loop.call_later(PING_EVERY, self._tick)
         self._conn.initiate_connection()
         self._conn.increment_flow_control_window(SESSION_WINDOW - self._conn.inbound_flow_control_window)
+        if own:
+            self._ping()  # the round trip decides how far windows grow, so it is to be known before there is bulk
         stream.taken = self._below_took
         self._flush()
         stream.attach(self)
@@ -499,6 +501,10 @@ class Http2Session:
             self._top_up()
             self._schedule()
 
+    def _ping(self) -> None:
+        self._pinged = self._loop.time()
+        self._quietly(self._conn.ping, b"\0" * 8)
+
     def _tick(self) -> None:
         now = self._loop.time()
         if now - self._heard > SILENT_AFTER:
@@ -506,8 +512,7 @@ class Http2Session:
             self._stream.abort("silent")
             return
         if self._pinged is None:
-            self._pinged = now
-            self._quietly(self._conn.ping, b"\0" * 8)
+            self._ping()
             self._schedule()
         self._timer = self._loop.call_later(PING_EVERY, self._tick)
 
