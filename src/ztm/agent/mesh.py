@@ -270,13 +270,13 @@ class Mesh:
     # ------------------------------------------------------------------ asking
 
     def link(self) -> HubLink:
-        """The link to the attached hub.
+        """The link to the attached hub, for a question: one that has stopped answering would only be waited for.
 
         Raises:
             UnreachableError: there is none now; the message says why.
         """
         link = self._keeper.link
-        if link is None or not link.is_open:
+        if link is None or not link.is_open or self._health.state is State.UNREACHABLE:
             why = f": {self._health.reason}" if self._health.reason else ""
             raise UnreachableError(f"mesh {self.name} is not connected ({self._health.state}{why})")
         return link
@@ -319,7 +319,8 @@ class Mesh:
             async with asyncio.timeout(self._config.link_wait):
                 while self._health.state in (State.CONNECTING, State.UNREACHABLE):
                     await self._turned.wait()
-        return self.link()
+        link = self._keeper.link
+        return link if link is not None and link.is_open else self.link()
 
     async def _link_to(self, endpoint: str, attached: HubLink) -> HubLink:
         """A link to a hub where the endpoint is. Source: spec mesh-protocol 9.5."""
