@@ -100,7 +100,7 @@ class Http2Exchange(FlowStream):
         if self.is_over:
             return
         # Who has sent bytes already does not wait for this head, so it may leave with what comes next.
-        self._session.send_head(self, [(":status", str(status)), *headers], is_urgent=not self._held)
+        self._session.out.send_head(self, [(":status", str(status)), *headers], is_urgent=not self._held)
         if end:
             self.end()
 
@@ -163,10 +163,10 @@ class Http2Exchange(FlowStream):
         if self._outbox:
             self._keep(data, 0)
             return 0
-        sent = self._session.send_body(self, data)
+        sent = self._session.out.send_body(self, data)
         if sent < len(data):
             self._keep(data, sent)
-            self._session.wait(self)
+            self._session.out.wait(self)
         return sent
 
     def _keep(self, data: bytes, sent: int) -> None:
@@ -177,16 +177,16 @@ class Http2Exchange(FlowStream):
 
     def _end(self) -> None:
         if not self._outbox:
-            self._session.send_end(self)
+            self._session.out.send_end(self)
 
     def drained(self) -> None:
         """The outbox is empty: send the end, if it was asked for."""
         if self._sent_end:
-            self._session.send_end(self)
+            self._session.out.send_end(self)
 
     def _abort(self, reason: str) -> None:  # noqa: ARG002 (RST_STREAM has no room for it)
         self._outbox = None
-        self._session.send_reset(self)
+        self._session.out.send_reset(self)
 
     def _settle(self) -> None:
         super()._settle()

@@ -32,21 +32,20 @@ from ztm.net.base import Answer, Headers, SessionLimits
 from ztm.net.flow import FlowStream
 from ztm.net.http2.exchange import Http2Exchange
 from ztm.net.http2.lenient import LenientConnection
+from ztm.net.http2.sender import Sender
 
 log = logging.getLogger("ztm.net")
 
 SESSION_WINDOW = 8 << 20
 """Receive window of a whole session: above the product of 400 Mbit/s and 160 ms."""
-BATCH = 256 << 10
-"""Framed bytes that may await one flush."""
 UNREAD = 1 << 20
 """Bytes that the peer has not read, beyond which it is not read either: refusals and pongs must not pile up."""
 PING_EVERY = 5.0
 """Seconds between PINGs (v1: ten); one unanswered shows a silent link."""
 SILENT_AFTER = 20.0
 """Seconds without a byte from the peer after which the session is over; both ends notice within 30."""
-UNHURRIED = 0.002
-"""Seconds that a head nobody waits for may stay, so that one packet less leaves and wakes every hop."""
+LINGER = 30.0
+"""Seconds in which the peer may end its side of a stream after we have answered all there is to say."""
 OWN_WINDOW_MAX = 1792 << 10
 """Largest window of a stream between our own peers; with what waits in sockets it stays below `MAX_HELD`."""
 
@@ -74,18 +73,14 @@ class Http2Session:
         self._exchanges: dict[int, Http2Exchange] = {}
         self._inbound = 0
         """Streams that the peer opened and that are not over."""
-        self._ready: dict[Http2Exchange, None] = {}
-        """Streams with an outbox that only wait for the session."""
-        self._framed = 0
-        self._unsent = stream.owed
-        """Bytes handed to the stream below and not yet taken by it."""
+        self.out = Sender(self._conn, stream, is_server=self._is_server)
+        """The sending half."""
         self._uncredited = 0
         """Bytes that came and for which no credit was given yet."""
         self._late: list[bytes] = []
         """What came while earlier frames waited for their turn."""
         self._turn: asyncio.Handle | None = None
         """When the frames that wait are taken up again."""
-        self._flushing = False
         self._reason: str | None = None
         self._waiters: list[asyncio.Future[None]] = []
         self._tasks: dict[Http2Exchange, asyncio.Task[None]] = {}
@@ -101,7 +96,7 @@ class Http2Session:
         if own:
             self._ping()  # the round trip decides how far windows grow, so it is to be known before there is bulk
         stream.taken = self._below_took
-        self._flush()
+        self.out.flush()
         stream.attach(self)
 
     # ------------------------------------------------------------------ facts
@@ -157,7 +152,7 @@ class Http2Session:
             raise LimitError("this session has had all the streams that it can have") from error
         exchange = Http2Exchange(self, number, headers)
         self._exchanges[number] = exchange
-        self.send_head(exchange, headers)
+        self.out.send_head(exchange, headers)
         if end:
             exchange.end()
         return exchange
@@ -166,8 +161,8 @@ class Http2Session:
         """End the session with a GOAWAY that carries the reason; see `net.base.Session`."""
         if self._reason is not None:
             return
-        self._quietly(self._conn.close_connection, ErrorCodes.NO_ERROR, reason.encode()[:512])
-        self._flush()
+        self.out.quietly(self._conn.close_connection, ErrorCodes.NO_ERROR, reason.encode()[:512])
+        self.out.flush()
         self._over(reason or "closed by this side")
         self._stream.end()
 
@@ -184,7 +179,7 @@ class Http2Session:
 
     def _fail(self, reason: str) -> None:
         """End the session over what the peer did; its GOAWAY is in the buffer where there is one."""
-        self._flush()
+        self.out.flush()
         self._over(reason)
         self._stream.end()
 
@@ -201,7 +196,7 @@ class Http2Session:
         for exchange in list(self._exchanges.values()):
             self._cut(exchange, reason)
         self._exchanges.clear()
-        self._ready.clear()
+        self.out.ready.clear()
         self._tasks.clear()
         for waiter in self._waiters:
             if not waiter.done():
@@ -248,11 +243,11 @@ class Http2Session:
                 if not self.is_open:
                     return
         self._top_up()
-        self._schedule()
+        self.out.schedule()
 
     def _give_credit(self) -> None:
         """Let more come, unless the peer reads too little or frames of it still wait."""
-        if self._uncredited and self._unsent <= UNREAD and self._turn is None:
+        if self._uncredited and self.out.unsent <= UNREAD and self._turn is None:
             given, self._uncredited = self._uncredited, 0
             self._stream.credit(given)
 
@@ -269,17 +264,17 @@ class Http2Session:
         self._over(reason)
 
     def _below_took(self, size: int) -> None:
-        self._unsent -= size
+        self.out.unsent -= size
         self._give_credit()
-        if self._unsent <= 0 and self._reason is None:
-            self._pump()
+        if self.out.unsent <= 0 and self._reason is None:
+            self.out.pump()
 
     # ------------------------------------------------------------------ events
 
     def _on_request(self, event: RequestReceived) -> None:
         number = event.stream_id
         if self._answer is None or self._inbound >= self._limits.streams:
-            self._quietly(self._conn.reset_stream, number, ErrorCodes.REFUSED_STREAM)
+            self.out.quietly(self._conn.reset_stream, number, ErrorCodes.REFUSED_STREAM)
             self._conn.forget(number)
             return
         exchange = Http2Exchange(self, number, _text(event.headers))
@@ -291,6 +286,8 @@ class Http2Session:
         try:
             await answer(exchange)
             exchange.end()
+            if not exchange.is_over:
+                self._loop.call_later(LINGER, exchange.abort, "the peer did not end its side")
         except asyncio.CancelledError:
             exchange.abort("cancelled")
             raise
@@ -347,8 +344,8 @@ class Http2Session:
             self._fail("the peer sent too many SETTINGS or PING frames")
         elif isinstance(event, RemoteSettingsChanged):
             for exchange in self._exchanges.values():
-                self.wait(exchange)
-            self._pump()
+                self.out.wait(exchange)
+            self.out.pump()
 
     def _on_pong(self, _event: PingAckReceived) -> None:
         if self._pinged is not None:
@@ -360,60 +357,16 @@ class Http2Session:
             exchange = self._exchanges.get(event.stream_id)
             if exchange is None or not exchange.has_outbox:
                 return
-            self.wait(exchange)
-        if self._ready:
-            self._pump()
+            self.out.wait(exchange)
+        if self.out.ready:
+            self.out.pump()
 
     def _on_goaway(self, event: ConnectionTerminated) -> None:
         said = (event.additional_data or b"").decode("utf-8", "replace")
         self._over(said or f"the peer ended the session (code {event.error_code})")
         self._stream.end()
 
-    # ------------------------------------------------------------------ to the stream below
-
-    def send_head(self, exchange: Http2Exchange, headers: Headers, *, is_urgent: bool = True) -> None:
-        """Frame a head; it leaves with the next flush, for which one that is not urgent does not hurry.
-
-        Never with `content-length`, over which v1 ends sessions (spec mesh-protocol 4.2).
-        """
-        fields = [field for field in headers if field[0] != "content-length"]
-        self._quietly(self._conn.send_headers, exchange.number, fields)
-        if is_urgent:
-            self._schedule()
-        else:
-            self._loop.call_later(UNHURRIED, self._flush)
-
-    def send_body(self, exchange: Http2Exchange, data: bytes) -> int:
-        """Frame as much of `data` as the windows and the stream below take now."""
-        sent, size = 0, len(data)
-        conn, number = self._conn, exchange.number
-        try:
-            while sent < size and self._unsent <= 0 and (exchange.waiting or not self._ready):
-                room = min(conn.local_flow_control_window(number), conn.max_outbound_frame_size, size - sent)
-                if room <= 0:
-                    break
-                conn.send_data(number, data[sent : sent + room] if room < size else data)
-                sent += room
-                self._framed += room
-                if self._framed >= BATCH:
-                    self._flush()
-        except H2Error:
-            return size  # the peer has ended the stream, and the event that says so is on its way
-        self._schedule()
-        return sent
-
-    def send_end(self, exchange: Http2Exchange) -> None:
-        """Frame the end of a stream (an empty DATA frame, as v1 does)."""
-        if self._is_server and not exchange.is_answered:
-            exchange.abort("it was never answered")  # peers end the session over a body without a head
-            return
-        self._quietly(self._conn.send_data, exchange.number, b"", end_stream=True)
-        self._schedule()
-
-    def send_reset(self, exchange: Http2Exchange) -> None:
-        """Frame a RST_STREAM, unless the peer knows of the end already."""
-        self._quietly(self._conn.reset_stream, exchange.number, ErrorCodes.CANCEL)
-        self._schedule()
+    # ------------------------------------------------------------------ credit
 
     def open_window(self, exchange: Http2Exchange, size: int) -> None:
         """Give `size` bytes of credit back, and more where a fast consumer on a long link can use it."""
@@ -421,57 +374,12 @@ class Http2Session:
             grown = min(exchange.window * 2, OWN_WINDOW_MAX)
             size += grown - exchange.window
             exchange.window = grown
-        self._quietly(self._conn.increment_flow_control_window, size, exchange.number)
-        self._schedule()
+        self.out.quietly(self._conn.increment_flow_control_window, size, exchange.number)
+        self.out.schedule()
 
     def _is_long(self) -> bool:
         """Whether a window may be the bound: only where a round trip takes longer than a local network's."""
         return self.round_trip is not None and self.round_trip > 0.005
-
-    def wait(self, exchange: Http2Exchange) -> None:
-        """Come back to `exchange` when the session's stream or window has room."""
-        if exchange.has_outbox and not exchange.waiting and self._conn.has_stream_window(exchange.number):
-            exchange.waiting = True
-            self._ready[exchange] = None
-
-    def _pump(self) -> None:
-        """Let the ready streams send in turn, a frame each, until the stream below or the window is full."""
-        while self._ready and self._unsent <= 0 and self._conn.outbound_flow_control_window > 0:
-            exchange = next(iter(self._ready))
-            sent = 0
-            if exchange.has_outbox:
-                sent = self.send_body(exchange, exchange.outbox[0][: self._conn.max_outbound_frame_size])
-            self._ready.pop(exchange, None)
-            exchange.waiting = False
-            if sent and exchange.has_outbox:
-                self._sent_from_outbox(exchange, sent)
-            self.wait(exchange)
-
-    def _sent_from_outbox(self, exchange: Http2Exchange, sent: int) -> None:
-        data = exchange.outbox[0]
-        if sent == len(data):
-            exchange.outbox.popleft()
-        else:
-            exchange.outbox[0] = data[sent:]
-        exchange.was_taken(sent)
-        if not exchange.has_outbox:
-            exchange.drained()
-            exchange._check_over()
-
-    def _schedule(self) -> None:
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush_soon)
-
-    def _flush_soon(self) -> None:
-        self._flushing = False
-        self._flush()
-
-    def _flush(self) -> None:
-        self._framed = 0
-        data = self._conn.data_to_send()
-        if data:
-            self._unsent += len(data) - self._stream.send(data)
 
     def _top_up(self) -> None:
         """Give the session's window back, unless too much is held; it cannot leak, as it is set, not counted."""
@@ -479,7 +387,7 @@ class Http2Session:
             return
         missing = SESSION_WINDOW - self._conn.inbound_flow_control_window
         if missing * 2 >= SESSION_WINDOW:
-            self._quietly(self._conn.increment_flow_control_window, missing)
+            self.out.quietly(self._conn.increment_flow_control_window, missing)
 
     # ------------------------------------------------------------------ the rest
 
@@ -499,11 +407,11 @@ class Http2Session:
         self.held -= size
         if was_full and self._reason is None:
             self._top_up()
-            self._schedule()
+            self.out.schedule()
 
     def _ping(self) -> None:
         self._pinged = self._loop.time()
-        self._quietly(self._conn.ping, b"\0" * 8)
+        self.out.quietly(self._conn.ping, b"\0" * 8)
 
     def _tick(self) -> None:
         now = self._loop.time()
@@ -513,15 +421,8 @@ class Http2Session:
             return
         if self._pinged is None:
             self._ping()
-            self._schedule()
+            self.out.schedule()
         self._timer = self._loop.call_later(PING_EVERY, self._tick)
-
-    def _quietly(self, frame: Any, *args: Any, **options: Any) -> None:
-        """Frame something for a stream that the peer may just have ended: then there is nothing to say."""
-        try:
-            frame(*args, **options)
-        except H2Error as error:
-            log.debug("not sent: %s", error)
 
 
 def _text(headers: Any) -> list[tuple[str, str]]:
