@@ -1,22 +1,19 @@
 """Every URL of the local API and who answers it, by v1's paths. Source: spec agent-api."""
 
 import platform
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ztm.agent.api_mesh import MeshRoutes
+from ztm.agent.api_mesh import Meshes, MeshRoutes
 from ztm.net.asgi import ASGIApp, Receive, Scope, Send
 from ztm.rest.message import Request, Response
 from ztm.rest.openapi import document
 from ztm.rest.router import Router
 from ztm.version import VERSION
 
-if TYPE_CHECKING:
-    from ztm.agent.agent import Agent
-
 APP = "/api/meshes/{mesh}/apps/{provider}/{app}"
 
 
-def agent_api(agent: "Agent") -> Router:
+def agent_api(agent: Meshes) -> Router:
     """The ASGI application behind the guard of the local port."""
     router = Router()
     own = _OwnRoutes(agent, router)
@@ -29,7 +26,7 @@ def agent_api(agent: "Agent") -> Router:
 
 
 class _OwnRoutes:
-    def __init__(self, agent: "Agent", router: Router) -> None:
+    def __init__(self, agent: Meshes, router: Router) -> None:
         self._agent = agent
         self._router = router
         self._document: dict[str, Any] | None = None
@@ -51,7 +48,7 @@ class _OwnRoutes:
 class _Apps:
     """Requests below an app's prefix go to the app itself, which is started when it does not run."""
 
-    def __init__(self, agent: "Agent") -> None:
+    def __init__(self, agent: Meshes) -> None:
         self._agent = agent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,28 +1,47 @@
 """The local API's routes about meshes: joining, and what a mesh has. Source: spec agent-api 4 to 6 and 11."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ztm import pki
 from ztm.agent.mesh import Mesh
 from ztm.agent.views import MeshSettings, MeshView, endpoint_view, hub_status_view, hub_view, mesh_view
 from ztm.errors import ForbiddenError, NotFoundError, UsageError, ZtmError
 from ztm.model import ROOT, Permit, check_user, check_uuid
+from ztm.net.base import Network
 from ztm.rest.message import JSON, Request, Response
 from ztm.rest.router import Router
 from ztm.wire import codec, paths
 from ztm.wire.records import Hop
 
-if TYPE_CHECKING:
-    from ztm.agent.agent import Agent
-
 MESH = "/api/meshes/{mesh}"
 REFUSED = {400: "malformed", 403: "not allowed", 404: "not found", 503: "the mesh is not connected"}
+
+
+class Meshes(Protocol):
+    """What the routes need of the agent."""
+
+    network: Network
+
+    def public_key(self) -> str:
+        """The identity's public key."""
+
+    def meshes(self) -> list[Mesh]:
+        """All joined meshes."""
+
+    def mesh(self, name: str) -> Mesh:
+        """One of them."""
+
+    async def join(self, name: str, settings: MeshSettings) -> Mesh:
+        """Join, or change settings."""
+
+    async def leave(self, name: str) -> None:
+        """Leave."""
 
 
 class MeshRoutes:
     """Handlers below ``/api/meshes``."""
 
-    def __init__(self, agent: "Agent") -> None:
+    def __init__(self, agent: Meshes) -> None:
         self._agent = agent
 
     def mount(self, router: Router) -> None:
