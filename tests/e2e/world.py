@@ -256,8 +256,9 @@ class Agent(Process):
 
     @property
     def mesh(self) -> dict[str, Any]:
-        """The only joined mesh."""
-        found: list[dict[str, Any]] = self.api("/api/meshes")
+        """The only joined mesh; asked by a command where the agent is on a machine of its own."""
+        found: list[dict[str, Any]]
+        found = self.ok("get", "mesh", "-o", "json").json if self.prefix else self.api("/api/meshes")
         return found[0]
 
     @property
