@@ -151,6 +151,7 @@ class FlowStream:
             self._outlet.broke(self._reason)
         if self.taken is not None and self._owed:
             self.was_taken(self._owed)
+        self._let_go()
 
     def was_taken(self, size: int) -> None:
         """The hop below took `size` bytes that `_transmit` had queued."""
@@ -163,6 +164,12 @@ class FlowStream:
     def _check_over(self) -> None:
         if self._finished and self._sent_end and not self._ended:
             self._settle()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Nothing comes or goes any more: no longer hold those who hold us, so that all is freed at once."""
+        self._outlet = None
+        self.taken = None
 
     def _settle(self) -> None:
         self._ended = True
