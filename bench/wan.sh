@@ -1,7 +1,7 @@
 #!/bin/sh
 # The same tunnel over a wide-area link: runs a lab of network namespaces and prints its results, one key=value line each.
 # usage: WANLAB_DIR=/path/to/wanlab bench/wan.sh [DELAY_MS=20] [LOSS_PCT=0] [CC=cubic] [PARTS="ttfb bulk cut hub"]
-# Needs root, and what the lab needs (its README says). PT=1 makes the probe of "cut" and "hub" look more often.
+# Needs root, and what the lab needs (its README says).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 lab=${WANLAB_DIR:-}
@@ -13,6 +13,6 @@ if [ "$(id -u)" != 0 ]; then
     echo 'wan.sh: network namespaces need root' >&2
     exit 1
 fi
-PT=${PT:-1} ZTM=${ZTM:-$here/../.venv/bin/ztm}
-export PT ZTM
+ZTM=${ZTM:-$here/../.venv/bin/ztm}
+export ZTM
 exec bash "$lab/wanbench.sh" "${1:-20}" "${2:-0}" "${3:-cubic}" "${4:-ttfb bulk cut hub}"
