@@ -22,14 +22,15 @@ CA = "ca"
 HUB_PREFIX = "hub/"
 """Common names of hubs begin with this; the hub's uuid follows."""
 
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\]")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069/\\]")
 
 
 def check_name(kind: str, name: str) -> str:
     """Return `name` if it may name a mesh, a user, an endpoint or a tunnel.
 
-    Such names become path segments and file names, so none may hold a slash, a backslash or a
-    control character, be ``.`` or ``..``, begin or end with blanks, or exceed `MAX_NAME` characters.
+    Such names become path segments and file names, so none may hold a slash, a backslash, a control
+    character, a direction override or half a surrogate pair, be ``.`` or ``..``, begin or end with
+    blanks, or exceed `MAX_NAME` characters.
 
     Raises:
         UsageError: the name breaks one of these rules.

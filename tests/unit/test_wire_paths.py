@@ -104,3 +104,7 @@ def test_queries_keep_plus_take_the_first_value_and_bare_keys():
 def test_bytes_that_are_not_utf8_are_a_usage_error():
     with pytest.raises(UsageError):
         paths.split("/x?a=%ff")
+
+
+def test_a_parameter_that_is_a_star_is_no_rest():
+    assert paths.fill(paths.ENDPOINT_APP, ep="e", provider="p", app="*") == "/api/endpoints/e/apps/p/*"

@@ -94,7 +94,7 @@ def fill(template: str, query: Mapping[str, str | int] | None = None, **params: 
         UsageError: a parameter is missing or empty.
     """
     path = _PARAM.sub(lambda found: encode(_given(template, params, found.group(1))), template)
-    if path.endswith("/*"):
+    if template.endswith("/*"):
         rest = _given(template, params, REST).removeprefix("/")
         path = path[:-1] + "/".join(encode(segment) for segment in rest.split("/"))
     if not query:
