@@ -19,7 +19,9 @@ LOG = logging.LoggerAdapter(logging.getLogger("test"), {})
 
 ids = st.uuids().map(str)
 users = st.sampled_from(["alice", "bob", "carol", "dave"])
-names = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Z"], exclude_characters="/\\."), min_size=1, max_size=20)
+names = st.text(
+    st.characters(exclude_categories=["Cc", "Cf", "Cs", "Z"], exclude_characters="/\\."), min_size=1, max_size=20
+)
 keys = st.builds(Key, st.sampled_from(["tcp", "udp"]), names)
 ports = st.integers(1, 65535)
 ips = st.ip_addresses().map(str)
