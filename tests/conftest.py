@@ -1,4 +1,4 @@
-"""What all tests share: how the properties are searched."""
+"""What all tests share: this directory on the import path, and how the properties are searched."""
 
 import os
 
