@@ -260,3 +260,13 @@ async def test_floods_end_their_own_connection_only(tmp_path: Path) -> None:
         await flood(made, frame(SETTINGS, 0, 0, b"x"))
         assert await lives(neighbour.outer)
         assert not neighbour.nested.closed.is_set()
+
+
+async def test_no_user_can_take_all_connections(tmp_path: Path) -> None:
+    async with mesh(tmp_path, max_agents=2, max_sessions=10) as made:
+        half = made.hub.state.config.max_connections // 2
+        for _ in range(half):
+            assert await lives(await made.connect("bob"))
+        assert await made.is_refused("bob")
+        assert not await made.is_refused("alice")
+        assert not await made.is_refused("root")

@@ -40,6 +40,11 @@ class HubConfig:
     http: HttpLimits = field(default_factory=lambda: HttpLimits(idle_seconds=75.0, body_bytes=64 << 20))
     sessions: SessionLimits = field(default_factory=SessionLimits)
 
+    @property
+    def max_connections(self) -> int:
+        """TLS connections at once: a busy agent of ours has three, v1 agents one for each app stream and probe."""
+        return 4 * self.max_agents + 2 * self.max_sessions
+
     def __post_init__(self) -> None:
         if self.max_agents < 2:
             raise UsageError(f"--max-agents must be at least 2, not {self.max_agents}")

@@ -10,7 +10,7 @@ from ztm.hub.config import HubConfig
 from ztm.hub.link import Link
 from ztm.hub.state import HubState
 from ztm.logs import LogRing
-from ztm.model import Identity, Peer, check_user
+from ztm.model import ROOT, Identity, Peer, check_user
 from ztm.net.asgi import LINK, PEER, serve_stream
 from ztm.net.base import Listener, Network, Stream, TlsConfig
 from ztm.pki import Authority, days_left, identity_of, new_key, public_key
@@ -125,7 +125,18 @@ class Hub:
             check_user(identity.user)
         except UsageError as error:
             return f"not a user's certificate: {error}"
+        if self._is_full_for(identity.user):
+            return "the hub has as many connections as it takes"
         return self._state.evictions.refuses(identity, self._state.now_s())
+
+    def _is_full_for(self, user: str) -> bool:
+        """Whether one more connection is too many; no user but root may have more than half of them."""
+        links, most = self._state.links, self._config.max_connections
+        if user != ROOT:
+            most //= 2
+        if len(links) < most:
+            return False
+        return user == ROOT or len(links) >= 2 * most or sum(link.user == user for link in links) >= most
 
     async def _serve(self, stream: Stream, link: Link) -> None:
         await serve_stream(
