@@ -116,6 +116,19 @@ def test_a_silent_link_is_shown_on_both_ends_within_half_a_minute(tmp_path: Path
     on_mesh(tmp_path, story)
 
 
+def test_a_question_to_a_hub_that_has_stopped_answering_is_answered_at_once_with_the_reason(tmp_path: Path) -> None:
+    async def story(mesh: SimMesh) -> None:
+        a, _ = await tunnelled(mesh)
+        mesh.world.cut(HUB, a.ip)
+        while a.mesh.health.state is State.CONNECTED:
+            await a.mesh.turned()
+        async with asyncio.timeout(0.5):
+            with pytest.raises(UnreachableError, match="stopped answering"):
+                await a.api("GET", f"/api/meshes/{MESH}/endpoints")
+
+    on_mesh(tmp_path, story)
+
+
 @pytest.mark.parametrize("which", ["entry", "exit"])
 @pytest.mark.parametrize("seconds", [3.0, 8.0, 12.0, 15.0])
 def test_an_open_stream_survives_a_short_cut(tmp_path: Path, seconds: float, which: str) -> None:

@@ -236,3 +236,19 @@ async def test_cancelling_a_splice_at_any_moment_leaves_nothing_open(steps: int)
         assert ends
         assert all(stream.is_over for stream in ends)
         assert client.streams == server.streams == 0
+
+
+async def test_a_stream_that_was_answered_and_that_the_peer_never_ends_is_cut_after_a_while() -> None:
+    async def answer(exchange: Exchange) -> None:
+        exchange.respond(200, end=True)
+
+    peer = ForeignPeer("server", answer)
+    peer.say(peer.head(1, CONNECT))
+    await pass_time(10.0)
+    assert peer.session.streams == 1, "the peer has time to end it"
+    for _ in range(5):
+        await pass_time(5.0)
+        peer.say(ping())
+    assert peer.session.streams == 0
+    assert peer.session.is_open
+    peer.session.close()

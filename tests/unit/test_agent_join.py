@@ -189,6 +189,18 @@ async def test_a_new_permit_keeps_the_endpoint_id(agent: Agent) -> None:
     assert credentials(after, agent.store.identity_key(), agent.network.wall()).key == agent.store.identity_key()
 
 
+async def test_a_permit_without_a_key_forgets_the_key_of_the_one_before(agent: Agent) -> None:
+    before = (await agent.join("m", settings())).row
+    assert before.key == root_key()
+    assert (await agent.join("m", settings("bob", agent.public_key()))).row.key is None
+
+
+async def test_a_new_certificate_of_the_same_key_keeps_the_key(agent: Agent) -> None:
+    await agent.join("m", settings())
+    again = changed(settings(), privateKey=None)
+    assert (await agent.join("m", again)).row.key == root_key()
+
+
 async def test_a_refused_change_leaves_all_as_it_was(agent: Agent) -> None:
     before = await agent.join("m", settings())
     for bad in (settings(ca=authority("foreign").certificate), settings(name="a/b"), settings(bootstraps=[])):

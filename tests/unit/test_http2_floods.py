@@ -123,6 +123,20 @@ async def test_a_small_head_that_unpacks_to_a_large_one_ends_the_session(client:
     assert not client.session.is_open
 
 
+async def test_a_frame_is_refused_by_the_size_it_announces(client: ForeignPeer) -> None:
+    """Nothing of its content has come, and nothing of it is gathered."""
+    client.say(b"\xff\xff\xff" + raw(0, 0, 1)[3:])
+    assert not client.session.is_open
+
+
+async def test_a_header_block_is_refused_by_the_size_it_announces() -> None:
+    peer = ForeignPeer("server", Requests(), limits=SessionLimits(header_bytes=20_000))
+    peer.say(raw(1, 0, 1, bytes(16_000)))
+    assert peer.session.is_open
+    peer.say((16_000).to_bytes(3, "big") + raw(9, 0, 1)[3:])
+    assert not peer.session.is_open
+
+
 async def test_a_frame_that_is_too_long_ends_the_session(client: ForeignPeer) -> None:
     client.say(raw(0, 0, 1, bytes(16385)))
     assert not client.session.is_open
