@@ -10,11 +10,12 @@ PYTHONS := python3.11 python3.12 python3.13 python3.14 python3
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all bench demo clean
+.PHONY: help setup check docs test test-all bench demo clean
 
 help:
 	@echo 'make setup      make .venv, with ztm and all that its development needs'
-	@echo 'make check      formatting, lint, types, and which way imports point'
+	@echo 'make check      formatting, lint, types, which way imports point, and whether the manual is fresh'
+	@echo 'make docs       make the manual anew: docs/cli.md and docs/man'
 	@echo 'make test       the tests, without the long ones'
 	@echo 'make test-all   all tests'
 	@echo 'make bench      measure ztm beside direct TCP, nginx and ssh, and print one table'
@@ -51,6 +52,10 @@ check: setup
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m ztm.cli.manual --check docs
+
+docs: setup
+	$(BIN)/python -m ztm.cli.manual docs
 
 test: setup
 	$(BIN)/pytest -m 'not long'

@@ -100,10 +100,14 @@ def _alone(only: Sequence[str], *, quick: bool) -> dict[str, object]:
         except BenchError as error:
             print(f"\nidle: {error}")
     if "start" in only:
-        median, longest = alone.start_times(5 if quick else 20)
-        found["start_ms"] = {"median": median, "longest": longest}
-        print(f"\nztm version, warm: median {median:.0f} ms, longest {longest:.0f} ms")
+        found["start_ms"] = {name: _start(name, words, quick=quick) for name, words in alone.STARTS.items()}
     return found
+
+
+def _start(name: str, words: Sequence[str], *, quick: bool) -> dict[str, float]:
+    median, longest = alone.start_times(words, 5 if quick else 20)
+    print(f"{name}, warm: median {median:.0f} ms, longest {longest:.0f} ms", flush=True)
+    return {"median": median, "longest": longest}
 
 
 def _idle(*, quick: bool) -> dict[str, object]:

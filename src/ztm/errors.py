@@ -53,6 +53,12 @@ class MethodError(ZtmError):
     status = 405
 
 
+class SlowBodyError(ZtmError):
+    """The caller began a body and did not go on with it in time."""
+
+    status = 408
+
+
 class ConflictError(ZtmError):
     """The request contradicts what is there (a port in use, a name taken)."""
 
@@ -111,6 +117,7 @@ BY_STATUS: dict[int, type[ZtmError]] = {
     403: ForbiddenError,
     404: NotFoundError,
     405: MethodError,
+    408: SlowBodyError,
     409: ConflictError,
     413: TooLargeError,
     429: LimitError,

@@ -1,16 +1,89 @@
-"""Logs: one line an event on stderr, and the last lines kept for `ztm log`.
+"""Logs: one line an event on stderr, as text or JSON, and the last lines kept for `ztm log`.
 
-It promises never to be given key material; whoever logs names ids, users and addresses only.
+It promises never to be given key material; whoever logs names ids, users and addresses only. What looks like
+a private key or a token is blotted out all the same, as the last net.
 """
 
+import json
 import logging
+import os
+import re
 import sys
+import traceback
 from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import IO
 
 from ztm.wire.records import LogEntry
 
-LINE = "%(asctime)s [%(tag)s] %(message)s"
+FORMATS = ("text", "json")
+LEVELS = ("debug", "info", "warning", "error")
+_TAGS = {
+    logging.DEBUG: "DBG",
+    logging.INFO: "INF",
+    logging.WARNING: "WRN",
+    logging.ERROR: "ERR",
+    logging.CRITICAL: "ERR",
+}
+_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+"""What the journal takes before a line (sd-daemon(3), the levels of syslog(3))."""
+LONGEST = 16 << 10
+"""Characters of one line; a longer one is cut, so that no peer can fill a disk with one message."""
+
+_SECRETS = (
+    # To the end of the text where the end of the key is not there: a cut key is a key.
+    re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    re.compile(r"(?<=bearer )[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
+    re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"),
+)
+_BLOT = "[secret]"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_IDS: ContextVar[Mapping[str, str]] = ContextVar("ids", default={})  # noqa: B039 (never changed, only replaced)
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """How a process logs."""
+
+    format: str = "text"
+    """One of `FORMATS`."""
+    level: str = "info"
+    """The least important of `LEVELS` that is shown."""
+
+
+def bind(**ids: str) -> None:
+    """Name in every line from here on, in this task and those it starts, what it is about (``mesh="m"``).
+
+    An empty text takes an id away.
+    """
+    _IDS.set({name: value for name, value in {**_IDS.get(), **ids}.items() if value})
+
+
+@contextmanager
+def about(**ids: str) -> Iterator[None]:
+    """`bind` for the body alone, and for the tasks that it starts."""
+    before = _IDS.set({name: value for name, value in {**_IDS.get(), **ids}.items() if value})
+    try:
+        yield
+    finally:
+        _IDS.reset(before)
+
+
+def redact(text: str) -> str:
+    """`text` without what looks like a private key, a bearer token, or the password of a URL."""
+    if "-----BEGIN" in text or "earer " in text or "EARER " in text or "://" in text:
+        for secret in _SECRETS:
+            text = secret.sub(_BLOT, text)
+    return text
+
+
+def ids_of(record: logging.LogRecord) -> dict[str, str]:
+    """What a record is about: the ids bound where it was logged, and those given with it (``extra={"ids": {...}}``)."""
+    return {**_IDS.get(), **getattr(record, "ids", {})}
 
 
 class LogRing(logging.Handler):
@@ -23,36 +96,87 @@ class LogRing(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one record."""
         kind = "error" if record.levelno >= logging.ERROR else "info"
-        self._entries.append(LogEntry(_iso(record.created), record.getMessage(), kind))
+        self._entries.append(LogEntry(iso_now(record.created), redact(record.getMessage()), kind))
 
     def entries(self) -> list[LogEntry]:
         """What was kept, oldest first."""
         return list(self._entries)
 
 
-class _Line(logging.Formatter):
-    def __init__(self) -> None:
-        super().__init__(LINE)
+class TextFormat(logging.Formatter):
+    """`time [LVL] message name=value ...`; for the journal, which has times itself, `<priority>` and the rest."""
+
+    def __init__(self, *, for_journal: bool = False) -> None:
+        super().__init__()
+        self._for_journal = for_journal
 
     def format(self, record: logging.LogRecord) -> str:
-        record.tag = {"WARNING": "WRN", "ERROR": "ERR", "CRITICAL": "ERR"}.get(record.levelname, record.levelname[:3])
-        return super().format(record)
+        """One line, whatever the message holds."""
+        tag = _TAGS.get(record.levelno, record.levelname[:3])
+        ids = "".join(f" {name}={_quoted(value)}" for name, value in ids_of(record).items())
+        line = f"[{tag}] {_one_line(_whole(record))}{ids}"
+        if self._for_journal:
+            return f"<{_PRIORITIES.get(record.levelno, 6)}>{line}"
+        return f"{datetime.fromtimestamp(record.created).astimezone().isoformat(timespec='milliseconds')} {line}"
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
+class JsonFormat(logging.Formatter):
+    """One JSON object a line: `time` (UTC), `level`, `logger`, `message`, the ids, and `error` with a stack."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message holds."""
+        line: dict[str, str] = {
+            "time": iso_now(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage())[:LONGEST],
+        }
+        if record.exc_info:
+            line["error"] = redact(_stack(record))[-LONGEST:]
+        ids = {name: redact(value) for name, value in ids_of(record).items()}
+        return json.dumps({**ids, **line})
+
+
+def _whole(record: logging.LogRecord) -> str:
+    message = record.getMessage()
+    return f"{message}\n{_stack(record)}" if record.exc_info else message
+
+
+def _stack(record: logging.LogRecord) -> str:
+    return "".join(traceback.format_exception(*record.exc_info)).rstrip() if record.exc_info else ""
+
+
+def _one_line(text: str) -> str:
+    escaped = _CONTROL.sub(lambda found: ascii(found.group())[1:-1], redact(text))
+    return escaped if len(escaped) <= LONGEST else f"{escaped[:LONGEST]} ... (cut)"
+
+
+def _quoted(value: str) -> str:
+    clean = redact(value)
+    return clean if re.fullmatch(r"[\w./:@+\[\]-]+", clean) else json.dumps(clean)
+
+
+def log_to_stderr(options: LogOptions | None = None) -> None:
     """Send this process's log lines to stderr, each at once."""
+    options = options or LogOptions()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line())
+    is_json = options.format == "json"
+    handler.setFormatter(JsonFormat() if is_json else TextFormat(for_journal=_is_journal(sys.stderr)))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger("ztm").setLevel(level)
+    logging.getLogger("ztm").setLevel(options.level.upper())
+
+
+def _is_journal(stream: IO[str]) -> bool:
+    """Whether `stream` goes to the journal: `JOURNAL_STREAM` names its device and inode (systemd.exec(5))."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def iso_now(wall: float) -> str:
     """Epoch seconds as ISO 8601 in UTC with milliseconds."""
-    return _iso(wall)
-
-
-def _iso(wall: float) -> str:
     return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

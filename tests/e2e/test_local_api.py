@@ -83,7 +83,7 @@ def test_the_api_describes_itself(mesh) -> None:
     for path, operations in described["paths"].items():
         assert path.startswith("/"), path
         for method, operation in operations.items():
-            assert method in ("get", "post", "put", "delete"), (path, method)
+            assert method in ("get", "post", "put", "delete", "x-connect"), (path, method)
             assert operation["responses"], path
             named = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "path"}
             assert all("{" + name + "}" in path for name in named), path
@@ -140,6 +140,28 @@ def test_malformed_bodies_are_answered_400(mesh) -> None:
     assert ask(mesh.home, "/api/nowhere")[0] == 404
     assert ask(mesh.home, "/api/meshes", "DELETE")[0] == 405
     assert [one["name"] for one in mesh.home.ok("get", "mesh", "-o", "json").json] == ["my-mesh"]
+
+
+def test_a_refusal_says_its_status_and_reason_and_nothing_else(mesh) -> None:
+    for path, method, body, shown in (
+        ("/api/meshes", "GET", "", ""),
+        ("/api/meshes/nowhere", "GET", "", None),
+        ("/api/nowhere", "GET", "", None),
+        ("/api/meshes", "DELETE", "", None),
+        ("/api/meshes/x", "POST", "{", None),
+        ("/api/meshes/my-mesh/endpoints/x", "GET", "", None),
+        ("/api/meshes/my-mesh/permits/dave", "POST", "garbage", None),
+        ("/api/meshes/my-mesh/apps/ztm/nowhere/", "GET", "", None),
+        ("/api/events?types=x", "GET", "", None),
+        ("/api/login/links/x", "GET", "", None),
+    ):
+        status, text = ask(mesh.home, path, method, body, **({} if shown is None else {"authorization": shown}))
+        said = json.loads(text)
+        assert said.keys() == {"status", "message"}, path
+        assert said["status"] == status >= 400
+        assert said["message"], path
+        assert "Traceback" not in text
+        assert ".py" not in text
 
 
 def test_an_agent_restarted_has_a_new_token_and_its_command_line_finds_it(world: World) -> None:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import leaks
+
 ZTM = Path(sys.executable).with_name("ztm")
 """The console script of the environment that runs the tests."""
 START = 15.0
@@ -360,7 +362,9 @@ class World:
         }
 
     def close(self) -> None:
-        """End every process that is left, whatever state it is in."""
+        """End every process that is left, whatever state it is in; none may have said a secret."""
+        data = [process.data for process in self.processes if isinstance(process, Hub | Agent)]
+        secrets = leaks.secrets_in(data)
         for process in self.processes:
             process.resume()
             process.signal(signal.SIGTERM)
@@ -370,6 +374,7 @@ class World:
                     process.wait(3.0)
                 except subprocess.TimeoutExpired:
                     process.kill()
+        assert (found := leaks.leaks(self.logs(), secrets)) == [], f"secrets in logs: {found}"
 
 
 _names = iter(range(1, 1_000_000))

@@ -82,6 +82,7 @@ async def test_contents_are_passed_on_to_those_who_may_see_the_file(tmp_path: Pa
         found = await alice.ask("GET", f"/api/endpoints/{bob.id}/file-data/h1")
         assert (found.status, found.kind) == (200, "application/octet-stream")
         assert found.body == content
+        assert ("passive", "GET", "/api/file-data/h1?username=alice") in bob.asked, "the endpoint learns who asks"
         wire = await made.dial("alice")
         assert (await wire.probe("GET", f"/api/endpoints/{bob.id}/file-data/h1")).body == content
         assert (await wire.probe("GET", f"/api/endpoints/{bob.id}/file-data/h3")).body == b""
@@ -95,6 +96,7 @@ async def test_a_content_nobody_takes_is_not_gathered_in_the_hub(tmp_path: Path)
     async with mesh(tmp_path) as made:
         bob = await made.agent("bob")
         bob.files["h1"] = b"x" * (20 << 20)
+        bob.offers_passive = False  # so that it goes by the control session
         await bob.outer.ask("POST", "/api/filesystem", {MINE: {"T": 1, "#": "h1", "$": 1}})
         alice = await made.connect("alice")
         slow = alice.open("GET", f"/api/endpoints/{bob.id}/file-data/h1")

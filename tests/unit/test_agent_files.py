@@ -131,7 +131,7 @@ class Hub:
         self.fails = 0
         self.changed = asyncio.Event()
 
-    async def ask(self, method: str, target: str, body: bytes = b"", *, timeout: float | None = None) -> bytes:
+    async def ask(self, method: str, target: str, body: bytes = b"", **_bounds: float | None) -> bytes:
         if method == "POST":
             if self.fails:
                 self.fails -= 1
@@ -257,3 +257,16 @@ async def test_listeners_hear_of_every_change_until_they_leave(files: FileSync) 
     leave()
     files.write(PATH, b"y")
     assert heard == [1, 2, 1]
+
+
+async def test_a_list_of_very_many_files_is_taken(files: FileSync) -> None:
+    limits: list[float | None] = []
+
+    class Large(Hub):
+        async def ask(self, method: str, target: str, body: bytes = b"", **bounds: float | None) -> bytes:
+            limits.append(bounds.get("limit"))
+            return await super().ask(method, target, body)
+
+    hub = Large({PATH: FileInfo("h1", 3, 10, since_ms=500)})
+    await attached(files, hub, lambda: len(hub.queries) > 1)
+    assert set(limits) == {64 << 20}

@@ -2,8 +2,10 @@
 
 import msgspec
 import pytest
+from msgspec import to_builtins
 
-from ztm.agent.views import MeshSettings, endpoint_view, hub_status_view, hub_view
+from ztm.agent.views import MeshSettings
+from ztm.agent.views_mesh import HubPort, endpoint_view, hub_status_view, hub_view
 from ztm.model import Address, Endpoint, HubInfo, Version
 from ztm.wire.records import HubStatus, Load
 
@@ -28,7 +30,7 @@ ENDPOINT = Endpoint(
 
 @pytest.mark.parametrize("own_id", ["e1", "e2"])
 def test_an_endpoint_is_shown_as_v1_does_with_whether_it_is_this_one(own_id: str) -> None:
-    assert endpoint_view(ENDPOINT, own_id, full=False) == {
+    assert to_builtins(endpoint_view(ENDPOINT, own_id, full=False)) == {
         "id": "e1",
         "name": "home",
         "hubs": ["h1"],
@@ -45,21 +47,21 @@ def test_an_endpoint_is_shown_as_v1_does_with_whether_it_is_this_one(own_id: str
 
 
 def test_one_endpoint_alone_is_shown_with_its_whole_version() -> None:
-    shown = endpoint_view(ENDPOINT, "", full=True)["agent"]["version"]["ztm"]
+    shown = to_builtins(endpoint_view(ENDPOINT, "", full=True))["agent"]["version"]["ztm"]
     assert shown == {"edition": "Community", "tag": "v1.0.4", "commit": "8eeb411c", "date": "Wed, 4 Mar 2026"}
 
 
 def test_only_the_attached_hub_is_shown_as_connected() -> None:
-    shown = hub_view(HUB, "h1")
+    shown = to_builtins(hub_view(HUB, "h1"))
     assert shown["ports"] == ["127.0.0.1:8888", "[::1]:8888"]
     assert shown["connected"] is True
-    assert "connected" not in hub_view(HUB, "h2")
+    assert "connected" not in to_builtins(hub_view(HUB, "h2"))
 
 
 def test_a_hubs_status_has_what_it_said_and_how_its_ports_answered() -> None:
     status = HubStatus("h1", 5, capacity=Load(100, 1000), load=Load(1, 2), version=VERSION, runtime="2.0.0")
     ports = [{"name": "127.0.0.1:8888", "online": True, "ping": 1}]
-    shown = hub_status_view(status, ports, "h1")
+    shown = to_builtins(hub_status_view(status, [HubPort("127.0.0.1:8888", 1, online=True)], [], "h1"))
     assert (shown["id"], shown["since"], shown["ports"], shown["connected"]) == ("h1", 5, ports, True)
     assert (shown["capacity"], shown["load"]) == ({"agents": 100, "sessions": 1000}, {"agents": 1, "sessions": 2})
     assert shown["version"]["pipy"]["tag"] == "2.0.0"

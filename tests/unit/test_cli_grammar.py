@@ -20,7 +20,7 @@ OPTIONS = (
     Option("--color", "[when]", "Colour"),
     Option("--quick", "", "Fast"),
 )
-GRAMMAR: Grammar[object] = Grammar(
+GRAMMAR: Grammar[object, object] = Grammar(
     "ztm",
     (
         Command(usage="join <mesh name> [note]", title="Join it", run=nothing, options=OPTIONS),
@@ -90,7 +90,7 @@ def test_an_optional_value_may_be_absent() -> None:
         ("join m --permt x", "unknown option: --permt (did you mean '--permit'?)"),
         ("join m -x", "unknown option: -x"),
         ("jion m", "unknown command: jion (did you mean 'join'?). Type 'ztm help' for help info."),
-        ("open outbond x", "unknown command: outbond (did you mean 'outbound'"),
+        ("open outbond x", "invalid object type 'outbond' for command 'open' (did you mean 'outbound'"),
         ("open", "'ztm open' must be followed by inbound or outbound. Type 'ztm help open' for help info."),
     ],
 )

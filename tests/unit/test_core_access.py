@@ -3,7 +3,7 @@
 import pytest
 
 from ztm.core import access
-from ztm.errors import LimitError, UsageError
+from ztm.errors import ForbiddenError, LimitError, UsageError
 from ztm.model import Acl
 
 SHARED = "/apps/ztm/tunnel/shared/bob"
@@ -115,3 +115,20 @@ def test_an_offer_is_for_its_owner_the_listed_and_with_a_star_for_all():
     assert access.may_enter([], "e1")
     assert access.may_enter(["e1"], "e1")
     assert not access.may_enter(["e2"], "e1")
+
+
+@pytest.mark.parametrize(
+    "path", ["/users/bob/x", "/shared/bob/x/y", "/apps/ztm/tunnel/shared/bob/x", "/apps/a/b/users/bob/x"]
+)
+def test_a_user_changes_what_is_below_the_own_name(path):
+    access.check_owner(path, "bob")
+    for other in ("alice", "root", ""):
+        with pytest.raises(ForbiddenError, match=r"belongs to user bob"):
+            access.check_owner(path, other)
+
+
+@pytest.mark.parametrize("path", ["/x", "/shared/bob", "/home/bob/x", "/apps/a/users/bob/x", "/users//x"])
+def test_nobody_changes_what_is_outside_the_rooms_of_users(path):
+    for user in ("bob", "root", ""):
+        with pytest.raises(ForbiddenError, match="nobody has files there"):
+            access.check_owner(path, user)

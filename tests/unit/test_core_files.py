@@ -3,8 +3,8 @@
 import pytest
 
 from recorded import load
-from ztm.core.files import FileTable, deleted_hash, file_hash
-from ztm.errors import LimitError
+from ztm.core.files import FileHash, FileTable, deleted_hash, file_hash, mesh_path
+from ztm.errors import LimitError, UsageError
 from ztm.model import Acl, FileInfo
 from ztm.wire import codec
 
@@ -145,3 +145,31 @@ def test_an_endpoint_that_is_gone_is_no_source():
     table.drop_source("e1")
     assert sources(table, A) == ("e2",)
     assert sources(table, f"{A}1") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("shared/root/x", "/shared/root/x"),
+        ("/shared/root/x/", "/shared/root/x"),
+        ("//shared/./root//a/../x", "/shared/root/x"),
+        ("/../../shared/root/x", "/shared/root/x"),
+        ("/a/..b/...", "/a/..b/..."),
+    ],
+)
+def test_a_path_as_people_write_it_is_normalised(text, path):
+    assert mesh_path(text) == path
+
+
+@pytest.mark.parametrize("text", ["", "/", "..", "/a/..", "/a\x00", "/a\nb", "/" + "x" * 2000])
+def test_what_names_no_file_is_refused(text):
+    with pytest.raises(UsageError):
+        mesh_path(text)
+
+
+def test_a_hash_made_piece_by_piece_is_that_of_the_whole():
+    hashed = FileHash("/users/root/x y.txt")
+    for piece in (b"hello", b"", b" world"):
+        hashed.update(piece)
+    assert hashed.hexdigest() == file_hash(b"hello world", "/users/root/x y.txt")
+    assert (hashed.size, hashed.hexdigest()) == (11, hashed.hexdigest())

@@ -321,7 +321,9 @@ def test_the_description_lists_every_route_with_its_types() -> None:
     schema = {"schema": {"$ref": "#/components/schemas/Order"}}
     assert post["requestBody"]["content"]["application/json"] == schema
     assert post["responses"]["201"] == {"description": "made", "content": {"application/json": schema}}
-    assert post["responses"]["409"] == {"description": "Conflict"}
+    problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    assert post["responses"]["409"] == {"description": "Conflict", "content": problem}
+    assert (post["operationId"], post["tags"]) == ("post_mesh_orders_id", ["shop"])
     assert made["paths"]["/api/{mesh}/raw/{rest}"]["x-connect"]["summary"] == "a stream"
     assert made["paths"]["/orders"]["get"]["responses"]["200"]["description"] == "OK"
     assert "Order" in made["components"]["schemas"]

@@ -93,6 +93,7 @@ class MeshContext:
         self.files: AppFiles = self.disk
         self.log = logging.LoggerAdapter(logging.getLogger("test.tunnel"), {})
         self.tasks: set[asyncio.Task[None]] = set()
+        self.told: list[tuple[str, str, str, str]] = []
         self._mesh = mesh
 
     async def endpoints(self, *, id: str = "", name: str = "") -> list[Endpoint]:  # noqa: A002
@@ -108,6 +109,9 @@ class MeshContext:
             return await request_http1(exchange, method, target, body=body)
         finally:
             exchange.abort()
+
+    def tell(self, kind: str, name: str, state: str, reason: str = "") -> None:
+        self.told.append((kind, name, state, reason))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

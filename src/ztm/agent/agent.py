@@ -6,24 +6,31 @@ import logging
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 from ztm import pki
 from ztm.agent.api import agent_api
 from ztm.agent.config import AgentConfig
-from ztm.agent.guard import Credentials, Guard
+from ztm.agent.events import Bus, Event
+from ztm.agent.localport import LocalPort
+from ztm.agent.login import Login
 from ztm.agent.mesh import Mesh
+from ztm.agent.notices import notices
 from ztm.agent.views import AgentSettings, MeshSettings
+from ztm.agent.watch import EndpointWatch
 from ztm.apps.base import AppFactory
 from ztm.errors import CertificateError, NotFoundError, UsageError
 from ztm.model import ROOT, Address, check_name
-from ztm.net.asgi import PEER, serve_stream
-from ztm.net.base import Listener, Network, SessionLimits, Stream
+from ztm.net.base import Network
 from ztm.store.agent import AgentStore, MeshRow
 from ztm.store.files import secure_directory
 
+if TYPE_CHECKING:
+    from ztm.rest.metrics import MetricsPort
+
 log = logging.getLogger("ztm.agent")
 
-LOCAL_STREAMS = SessionLimits(streams=256)
 MAX_MESHES = 64
 
 
@@ -34,13 +41,14 @@ class Agent:
         self._config = config
         self.network = network
         secure_directory(config.data)
-        self.store = AgentStore(config.data)
+        self.store = AgentStore(config.data, config.signature)
         self._factories = factories
-        self._api = agent_api(self)
-        self._listener: Listener | None = None
-        self._credentials: Credentials | None = None
-        self._guard: Guard | None = None
+        self.events = Bus(network.wall)
         self._meshes: dict[str, Mesh] = {}
+        self._watch = EndpointWatch(self.events, self.meshes)
+        self._port = LocalPort(config, network, agent_api(self))
+        self._notices: list[str] = []
+        self._metrics: MetricsPort | None = None
         self._changing = asyncio.Lock()
 
     # ------------------------------------------------------------------ living
@@ -49,61 +57,105 @@ class Agent:
         """Open the local API and connect to all meshes joined before.
 
         Raises:
+            UsageError: the local API would be open to others.
             ConflictError: the local port cannot be listened on.
             StorageError: the data directory cannot be used.
         """
         for row in self.store.meshes().values():
             self._meshes[row.name] = self._made(row)
-        self._listener = await self.network.listen(self._config.listen, self._accept)
-        address = self._listener.address
-        self._credentials = Credentials.issue(self._config.data, self._config.pointers, address)
-        self._guard = Guard(self._api, self._credentials, address)
-        if address.host not in ("127.0.0.1", "::1"):
-            log.warning("the local API listens on %s, beyond this machine: its token then crosses the network", address)
+        self._notices = notices(self._config, self.store.identity_key)
+        for notice in self._notices:
+            log.warning("%s", notice)
+        await self._port.open()
+        await self._open_metrics()
         for mesh in self._meshes.values():
             mesh.start()
-        log.info("Agent started at %s, data in %s", address, self._config.data)
+        log.info("Agent started at %s, data in %s", self.address, self._config.data)
+
+    async def _open_metrics(self) -> None:
+        if self._config.metrics is None:
+            return
+        from ztm.agent.metrics import families, ills
+        from ztm.rest.metrics import MetricsPort
+
+        wanted = self._config.metrics
+        self._metrics = MetricsPort(self.network, wanted, partial(families, self), partial(ills, self))
+        await self._metrics.open()
 
     @property
     def address(self) -> Address:
         """Where the local API listens, once started."""
-        if self._listener is None:
-            raise UsageError("the agent is not started")
-        return self._listener.address
+        return self._port.address
+
+    @property
+    def factories(self) -> Mapping[str, AppFactory]:
+        """The built-in apps."""
+        return self._factories
 
     @property
     def token(self) -> str:
         """This run's token."""
-        return self._credentials.token if self._credentials else ""
+        return self._port.token
+
+    @property
+    def login(self) -> Login:
+        """Which browsers are signed in."""
+        return self._port.login
+
+    @property
+    def page(self) -> str:
+        """The web page's URL on this machine."""
+        return self._port.page
+
+    @property
+    def warnings(self) -> list[str]:
+        """What its user should know about how it was set up."""
+        return [*self._port.warnings, *self._notices]
+
+    @property
+    def config(self) -> AgentConfig:
+        """What it was told."""
+        return self._config
+
+    def status(self) -> str:
+        """How it is, in one line."""
+        meshes = [f"mesh {mesh.name} {mesh.health.state}" for mesh in self.meshes()]
+        return f"local API at {self.address}; {', '.join(meshes) or 'no mesh joined'}"
+
+    async def drain(self) -> None:
+        """Take nothing new, from this machine or from the mesh, and return when all streams have ended."""
+        await self._port.close()
+        await asyncio.gather(*(mesh.drain() for mesh in self._meshes.values()))
 
     async def close(self) -> None:
         """Leave all hubs and close the store."""
-        if self._listener is not None:
-            await self._listener.close()
+        await self._port.close()
+        if self._metrics is not None:
+            await self._metrics.close()
+        self.events.close()
+        await self._watch.close()
         await asyncio.gather(*(mesh.close() for mesh in self._meshes.values()))
-        if self._credentials is not None:
-            self._credentials.withdraw()
         self.store.close()
 
-    async def _accept(self, stream: Stream) -> None:
-        if self._guard is not None:
-            await serve_stream(
-                self.network,
-                stream,
-                self._guard,
-                {PEER: None},
-                http_limits=self._config.local_http,
-                session_limits=LOCAL_STREAMS,
-            )
-
     def _made(self, row: MeshRow) -> Mesh:
-        return Mesh(self._config, self.network, self.store, row, self._factories)
+        return Mesh(self._config, self.network, self.store, row, self._factories, self.events)
 
     # ------------------------------------------------------------------ identity
 
     def public_key(self) -> str:
         """The identity's public key, which a user sends to root."""
         return pki.public_key(self.store.identity_key())
+
+    def replace_identity(self, private_pem: str) -> str:
+        """Use another key from now on; its public key. Sessions go on, but permits of the old one are of no use.
+
+        Raises:
+            CertificateError: it is not a usable private key.
+            StorageError: the disk does not take it.
+        """
+        self.store.replace_identity(private_pem)
+        log.warning("the identity was replaced: users' permits that were made for the old one no longer fit")
+        return self.public_key()
 
     # ------------------------------------------------------------------ meshes
 
@@ -119,7 +171,7 @@ class Agent:
         """
         mesh = self._meshes.get(name)
         if mesh is None:
-            raise NotFoundError(f"mesh '{name}' not found")
+            raise NotFoundError(f"mesh {name!r} not found")
         return mesh
 
     async def join(self, name: str, settings: MeshSettings) -> Mesh:
@@ -186,8 +238,8 @@ class Agent:
                 "send the output of 'ztm identity' on this machine to root, and join with the new permit"
             )
 
-    async def leave(self, name: str) -> None:
-        """Leave a mesh and forget all about it.
+    async def leave(self, name: str, *, keep_data: bool = False) -> None:
+        """Leave a mesh and forget all about it, but for the files of the mesh where they are to be kept.
 
         Raises:
             NotFoundError: it was not joined.
@@ -198,8 +250,10 @@ class Agent:
             self.store.delete_mesh(name)
             del self._meshes[name]
             await mesh.close()
-            mesh.remove_files()
+            if not keep_data:
+                mesh.remove_files()
             log.info("left mesh %s", name)
+            self.events.publish(Event(type="mesh", mesh=name, state="left"))
 
 
 def _key_that_stays(old: MeshRow, certificate: str | None) -> str | None:

@@ -6,20 +6,25 @@ The hub checks who may ask (an endpoint's own user); here only the form is check
 from collections.abc import Sequence
 from typing import Protocol
 
+from ztm.agent.apps import Apps
+from ztm.agent.filesync import FileSync
 from ztm.agent.host import AppHost
 from ztm.agent.hublink import HubLink
-from ztm.errors import NotFoundError, UsageError
+from ztm.errors import NotFoundError, UnreachableError, UsageError
 from ztm.model import HubInfo, Peer, check_uuid
 from ztm.rest.message import BINARY, JSON, Request, Response
 from ztm.rest.router import Router
 from ztm.wire import codec, paths
-from ztm.wire.records import AppInfo, LogEntry, PingAnswer
+from ztm.wire.records import LogEntry, PingAnswer
 
 
 class Answerer(Protocol):
     """What the answers need of the mesh they are about."""
 
     host: AppHost
+    apps: Apps
+    files: FileSync
+    is_stopping: bool
 
     @property
     def endpoint_id(self) -> str:
@@ -43,9 +48,6 @@ class Answerer(Protocol):
 
     def learn_hub(self, hub: HubInfo) -> None:
         """Remember a hub."""
-
-    def file_data(self, digest: str) -> bytes | None:
-        """The content of a file held here."""
 
 
 class Answers:
@@ -89,6 +91,8 @@ class Answers:
 
     async def connect_app(self, request: Request) -> Response:
         """Hand the stream to an app. Who calls is what the hub read from the caller's certificate."""
+        if self._mesh.is_stopping:
+            raise UnreachableError(f"the agent of endpoint {self._mesh.endpoint_name} is stopping")
         query = request.query
         port = query.get("port", "")
         peer = Peer(
@@ -123,40 +127,35 @@ class Answers:
         return Response(201)
 
     async def file_data(self, request: Request) -> Response:
-        """The content of a file held here."""
-        data = self._mesh.file_data(request.params["hash"])
-        if data is None:
+        """The content of a file held here, for users who may read it. A hub of ours says who asks; v1's only relay."""
+        held = self._mesh.files.open_for(request.query.get("username", ""), request.params["hash"])
+        if held is None:
             raise NotFoundError("")
-        return Response(200, data, content_type=BINARY)
+        size = held.content.size
+        return Response(200, held.content.pieces(0, size), BINARY, [("content-length", str(size))])
 
     async def apps(self, _request: Request) -> Response:
         """All apps here."""
-        return _json(codec.encode_apps(self._mesh.host.apps()))
+        return _json(codec.encode_apps(self._mesh.apps.all()))
 
     async def app(self, request: Request) -> Response:
         """One app."""
-        return _json(codec.encode_app(self._app(request)))
-
-    def _app(self, request: Request) -> AppInfo:
-        return self._mesh.host.app(request.params["provider"], request.params["app"])
+        return _json(codec.encode_app(self._mesh.apps.one(request.params["provider"], request.params["app"])))
 
     async def change_app(self, request: Request) -> Response:
-        """Start, stop, enable or disable an app."""
+        """Install, start, stop, enable, disable, publish or unpublish an app."""
         change = codec.decode_app_change(await request.body(1 << 16) or b"{}")
-        await self._mesh.host.change(request.params["provider"], request.params["app"], change)
+        await self._mesh.apps.change(request.params["provider"], request.params["app"], change)
         return Response(201)
 
     async def remove_app(self, request: Request) -> Response:
-        """Stop an app; a built-in one stays installed."""
-        self._app(request)
-        await self._mesh.host.stop(request.params["provider"], request.params["app"])
+        """Remove an app; a built-in one is stopped, and stays installed."""
+        await self._mesh.apps.remove(request.params["provider"], request.params["app"])
         return Response(204)
 
     async def app_log(self, request: Request) -> Response:
         """An app's last log lines."""
-        entries = self._mesh.host.log_entries(request.params["provider"], request.params["app"])
-        if entries is None:
-            raise NotFoundError("")
+        entries = self._mesh.apps.log_entries(request.params["provider"], request.params["app"])
         return _json(codec.encode_log(entries))
 
 

@@ -3,10 +3,24 @@
 import platform
 from typing import Any
 
-from ztm.agent.api_mesh import Meshes, MeshRoutes
+import msgspec
+
+from ztm.agent.api_apps import AppRoutes
+from ztm.agent.api_contents import ContentRoutes
+from ztm.agent.api_endpoints import EndpointRoutes
+from ztm.agent.api_events import EventRoutes
+from ztm.agent.api_files import FileRoutes
+from ztm.agent.api_hubs import HubRoutes
+from ztm.agent.api_login import LoginRoutes
+from ztm.agent.api_mesh import MAX_PEM, MeshRoutes
+from ztm.agent.api_users import UserRoutes
+from ztm.agent.appcli import serve_command
+from ztm.agent.description import describe
+from ztm.agent.routes import REFUSED, Meshes
+from ztm.agent.state import State
+from ztm.agent.views import Build, VersionView
 from ztm.net.asgi import ASGIApp, Receive, Scope, Send
 from ztm.rest.message import Request, Response
-from ztm.rest.openapi import document
 from ztm.rest.router import Router
 from ztm.version import VERSION
 
@@ -15,14 +29,28 @@ APP = "/api/meshes/{mesh}/apps/{provider}/{app}"
 
 def agent_api(agent: Meshes) -> Router:
     """The ASGI application behind the guard of the local port."""
-    router = Router()
-    own = _OwnRoutes(agent, router)
-    router.add("GET", "/api/version", own.version, summary="What this agent runs", answer=dict, tag="agent")
-    router.add("GET", "/api/identity", own.identity, summary="The agent's public key (PEM)", answer=str, tag="agent")
-    router.add("GET", "/api/openapi.json", own.openapi, summary="This description", answer=dict, tag="agent")
+    router = Router(local=True)
+    _OwnRoutes(agent, router).mount()
     MeshRoutes(agent).mount(router)
-    router.mount(APP, _Apps(agent))
+    UserRoutes(agent).mount(router)
+    HubRoutes(agent).mount(router)
+    EndpointRoutes(agent).mount(router)
+    EventRoutes(agent.events).mount(router)
+    LoginRoutes(agent).mount(router)
+    FileRoutes(agent).mount(router)
+    ContentRoutes(agent).mount(router)
+    AppRoutes(agent).mount(router)
+    apps = _Apps(agent)
+    router.add("CONNECT", f"{APP}/cli", apps.command, summary="Run a command of an app", tag="apps")
+    router.mount(APP, apps)
     return router
+
+
+class Vitals(msgspec.Struct):
+    """Whether the agent works, and how each mesh is doing by its name."""
+
+    status: str
+    meshes: dict[str, str]
 
 
 class _OwnRoutes:
@@ -31,17 +59,45 @@ class _OwnRoutes:
         self._router = router
         self._document: dict[str, Any] | None = None
 
+    def mount(self) -> None:
+        add = self._router.add
+        add("GET", "/api/version", self.version, summary="What this agent runs", answer=VersionView, tag="agent")
+        add("GET", "/api/healthz", self.vitals, summary="Whether this agent works", answer=Vitals, tag="agent")
+        identity = "/api/identity"
+        add("GET", identity, self.identity, summary="The agent's public key (PEM)", answer=str, tag="agent")
+        add(
+            "POST",
+            identity,
+            self.replace_identity,
+            summary="Use another private key (PEM) from now on; the answer is its public key",
+            body=str,
+            answer=str,
+            statuses={201: "replaced", 507: REFUSED[507]},
+            tag="agent",
+        )
+        add("GET", "/api/openapi.json", self.openapi, summary="This description", answer=dict, tag="agent")
+
     async def version(self, _request: Request) -> Response:
-        shown = {"edition": VERSION.edition, "tag": VERSION.tag, "commit": VERSION.commit, "date": VERSION.date}
-        runtime = {"tag": f"python {platform.python_version()}", "commit": "", "date": ""}
-        return Response(200, {"ztm": shown, "pipy": runtime})
+        shown = Build(VERSION.edition, VERSION.tag, VERSION.commit, VERSION.date)
+        runtime = Build(tag=f"python {platform.python_version()}", commit="", date="")
+        return Response(200, VersionView(shown, runtime, self._agent.warnings))
+
+    async def vitals(self, _request: Request) -> Response:
+        """Well unless a mesh that is to be connected is not: what tends it can then look closer."""
+        states = {mesh.name: mesh.health.state for mesh in self._agent.meshes()}
+        is_well = all(state in (State.CONNECTED, State.OFFLINE) for state in states.values())
+        shown = {name: str(state) for name, state in states.items()}
+        return Response(200, Vitals("ok" if is_well else "degraded", shown))
 
     async def identity(self, _request: Request) -> Response:
         return Response(200, self._agent.public_key())
 
+    async def replace_identity(self, request: Request) -> Response:
+        return Response(201, self._agent.replace_identity(await request.text(MAX_PEM)))
+
     async def openapi(self, _request: Request) -> Response:
         if self._document is None:
-            self._document = document(self._router, "ztm agent", VERSION.tag)
+            self._document = describe(self._router, self._agent.factories)
         return Response(200, self._document)
 
 
@@ -53,5 +109,14 @@ class _Apps:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         params: dict[str, str] = scope["path_params"]
-        app: ASGIApp = await self._agent.mesh(params["mesh"]).host.user_api(params["provider"], params["app"])
+        mesh = self._agent.mesh(params["mesh"])
+        mesh.apps.check_runs(params["provider"], params["app"])
+        app: ASGIApp = await mesh.host.user_api(params["provider"], params["app"])
         await app(scope, receive, send)
+
+    async def command(self, request: Request) -> None:
+        """Run a command of an app on the request's stream. Source: spec agent-api 9."""
+        mesh = self._agent.mesh(request.params["mesh"])
+        mesh.apps.check_runs(request.params["provider"], request.params["app"])
+        app = await mesh.host.running(request.params["provider"], request.params["app"])
+        await serve_command(request, app, mesh)

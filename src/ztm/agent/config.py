@@ -1,11 +1,20 @@
 """All that an agent can be told, settled once at the edge."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ztm.logs import LogOptions
 from ztm.model import Address
 from ztm.net.base import SessionLimits
+from ztm.net.proxy import Proxy
 from ztm.net.scope import HttpLimits
+
+
+def pointers() -> Path:
+    """Where agents are written down: in the directory that systemd makes for one of its services, else at home."""
+    given = os.environ.get("RUNTIME_DIRECTORY", "")
+    return Path(given) if given.startswith("/") and ":" not in given else Path.home() / ".ztm" / "agents"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,12 +25,31 @@ class AgentConfig:
     """Where the database, the keys and the mesh files live; made with mode 0700 if missing."""
     listen: Address
     """The local API's port."""
-    pointers: Path = field(default_factory=lambda: Path.home() / ".ztm" / "agents")
-    """Where the same OS user's command line looks for running agents."""
+    socket: Path | None = None
+    """A Unix socket at which the local API is served as well."""
+    open_api: bool = False
+    """Ask no token on the local port, as v1 does. Refused unless it is a loopback port."""
+    origins: tuple[str, ...] = ()
+    """Foreign origins (``scheme://host[:port]``, lower case) whose pages may use the local API with its token."""
+    pointers: Path = field(default_factory=pointers)
+    """Where the same OS user's command line looks for running agents; root's as well where that is below ``/run``."""
     join: str | None = None
     """A mesh to join at the start, under the endpoint name `join_as`, by `permit`."""
     join_as: str | None = None
     permit: Path | None = None
+    proxy: Proxy | None = None
+    """What hubs are dialled through."""
+    p2p: bool = False
+    """Asked for, and not built in this version; see `Agent.warnings`. The same of the port and STUN servers."""
+    p2p_port: int = 17778
+    stun_servers: tuple[Address, ...] = ()
+    signature: str = ""
+    """Kind of a new identity key (``ML-DSA-65``); empty for EC P-256."""
+    drain: float = 10.0
+    """How long streams may go on when the agent is told to stop."""
+    metrics: Address | None = None
+    """Where ``/metrics`` and ``/healthz`` are served; nowhere without."""
+    logs: LogOptions = field(default_factory=LogOptions)
     heartbeat: float = 15.0
     """Between two heartbeats, the first one at once (spec mesh-protocol 9.2)."""
     answer_timeout: float = 10.0
@@ -37,8 +65,10 @@ class AgentConfig:
     """A session for app streams is closed when it had none for this long."""
     renew_below: int = 100
     """Days left of the certificate at which a new one is asked for (spec mesh-protocol 9.3)."""
+    file_bytes: int = 4 << 30
+    """The largest mesh file that is taken, from a local program or from another endpoint."""
     http: HttpLimits = field(default_factory=lambda: HttpLimits(idle_seconds=0.0))
     """For requests that come through the mesh."""
-    local_http: HttpLimits = field(default_factory=HttpLimits)
-    """For requests on the local port."""
+    local_http: HttpLimits = field(default_factory=lambda: HttpLimits(body_bytes=0))
+    """For requests on the local port. What a body may have is for each handler to say: files are streamed."""
     sessions: SessionLimits = field(default_factory=SessionLimits)

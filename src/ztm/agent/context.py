@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
+from ztm.agent.events import Bus, Event
 from ztm.agent.filesync import FileSync
 from ztm.apps.base import AppFiles, Place
 from ztm.errors import BrokenStreamError, DeadlineError
@@ -17,6 +18,11 @@ from ztm.store.agent import AgentStore
 ANSWER = 20.0
 """Seconds for another endpoint's app to answer a request."""
 
+PAGE = 1000
+"""Endpoints asked for at a time."""
+LEAST_PAGE = 100
+"""A hub that gives fewer has no more (spec agent-api 6: its own bound)."""
+
 
 class Meshlike(Protocol):
     """What a context needs of its mesh."""
@@ -24,6 +30,7 @@ class Meshlike(Protocol):
     name: str
     network: Network
     files: FileSync
+    events: Bus
 
     @property
     def endpoint_id(self) -> str:
@@ -125,7 +132,13 @@ class MeshContext:
 
     async def endpoints(self, *, id: str = "", name: str = "") -> list[Endpoint]:  # noqa: A002
         """See `AppContext`."""
-        return await self._mesh.endpoints(id=id, name=name)
+        found: dict[str, Endpoint] = {}
+        while True:
+            page = await self._mesh.endpoints(id=id, name=name, limit=PAGE, offset=len(found))
+            fresh = {one.id: one for one in page if one.id not in found}
+            found |= fresh
+            if len(page) < LEAST_PAGE or not fresh:
+                return list(found.values())
 
     async def connect(self, endpoint: str) -> Exchange:
         """See `AppContext`."""
@@ -145,6 +158,11 @@ class MeshContext:
         finally:
             if not stream.is_over:
                 stream.abort("answered")
+
+    def tell(self, kind: str, name: str, state: str, reason: str = "") -> None:
+        """See `AppContext`; the event's type is the app's name."""
+        told = Event(type=self._app, mesh=self.mesh, kind=kind, name=name, state=state, reason=reason)
+        self._mesh.events.publish(told)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """See `AppContext`."""

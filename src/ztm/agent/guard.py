@@ -1,100 +1,167 @@
-"""Who may use the local API: holders of this agent's token, from this machine's own programs.
+"""Who may use the local API: holders of this agent's token, signed-in browsers, and this user on the Unix socket.
 
-A web page of elsewhere is turned away by its `Origin` or by the name it calls us (DNS rebinding), a program
-of another user by the token, which only the agent's own user can read.
+Everybody may have the web page and sign in; nothing else is answered, and no body is read, before it is known
+who asks. Names and origins are judged in `origins`, sign-ins in `login`.
 """
 
+import asyncio
 import hmac
-import json
-import secrets
-from dataclasses import dataclass, field
-from pathlib import Path
+import logging
+from dataclasses import dataclass
 
-from ztm.model import Address
-from ztm.net.asgi import ASGIApp, Receive, Scope, Send
-from ztm.store.files import secure_directory, write_private
+from ztm.agent.apitoken import TOKEN_FILE, Credentials
+from ztm.agent.headers import allow, refuse, shielded
+from ztm.agent.login import CSRF_HEADER, BrowserSession, Login, is_csrf
+from ztm.agent.origins import Origins, RawHeaders, Refusal, values
+from ztm.errors import SlowBodyError, ZtmError
+from ztm.net.asgi import ASGIApp, Message, Receive, Scope, Send
 
-TOKEN_FILE = "api.token"  # noqa: S105 (its name, not a secret)
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-CROSS_SITE = frozenset({"cross-site", "same-site"})
-"""Values of `Sec-Fetch-Site` by which a browser says that another site's page is asking."""
+__all__ = ["CALLER", "SESSION", "SOCKET", "TOKEN_FILE", "Credentials", "Doors", "Guard"]
+
+log = logging.getLogger("ztm.http")
+
+SOCKET = "ztm.socket"
+"""Scope extension, set by who accepted: the request came by the Unix socket, from this user or root."""
+SESSION = "ztm.session"
+"""Scope extension, set here: the `BrowserSession` of a request by cookie, or None."""
+CALLER = "ztm.caller"
+"""Scope extension, set here: ``socket``, ``open``, ``token``, ``cookie``, or nothing for who is not known."""
+SAFE = ("GET", "HEAD", "OPTIONS")
+"""Methods that change nothing, which a cookie alone may ask (RFC 9110 section 9.2.1)."""
+LOGIN = "/api/login"
+LINKS = b"/api/login/links/"
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """This run's token, and the name by which its owner finds it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """What stands open at the local port."""
 
-    instance: str
-    token: str = field(repr=False)
-    pointer: Path
-
-    @classmethod
-    def issue(cls, data: Path, pointers: Path, address: Address) -> "Credentials":
-        """Make a token, and write it where the same OS user finds it: in the data directory, with a pointer
-        to that in `pointers`.
-
-        Raises:
-            StorageError: one of the two cannot be written.
-        """
-        instance = secrets.token_hex(8)
-        made = cls(instance, secrets.token_urlsafe(32), pointers / f"{instance}.json")
-        write_private(data / TOKEN_FILE, made.token)
-        secure_directory(pointers)
-        made._drop_stale(data)
-        where = {"instance": instance, "address": str(address), "data": str(data.resolve())}
-        write_private(made.pointer, json.dumps(where))
-        return made
-
-    def _drop_stale(self, data: Path) -> None:
-        """Remove the pointers of earlier runs on the same data directory, which a kill left behind."""
-        for pointer in self.pointer.parent.glob("*.json"):
-            try:
-                if json.loads(pointer.read_text())["data"] == str(data.resolve()):
-                    pointer.unlink(missing_ok=True)
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-
-    def withdraw(self) -> None:
-        """Remove the pointer; the token dies with the process."""
-        self.pointer.unlink(missing_ok=True)
+    is_open: bool = False
+    """Whether no token is asked for (`--insecure-open-api`)."""
+    body_seconds: float = 300.0
+    """For the next piece of a known caller's body; a slower one is refused. 0 is no bound."""
+    unknown_seconds: float = 10.0
+    """For the whole body of a caller who is not known yet, and signs in."""
 
 
 class Guard:
-    """An ASGI application that lets the right requests through to another."""
+    """An ASGI application that lets the right requests through to the API, and everybody to the pages."""
 
-    def __init__(self, app: ASGIApp, credentials: Credentials, address: Address) -> None:
-        self._app = app
+    def __init__(
+        self,
+        api: ASGIApp,
+        pages: ASGIApp,
+        credentials: Credentials,
+        login: Login,
+        origins: Origins,
+        doors: Doors | None = None,
+    ) -> None:
+        self._api = api
+        self._pages = pages
         self._instance = credentials.instance.encode()
         self._wanted = f"Bearer {credentials.token}".encode()
-        hosts = {*LOOPBACK}
-        if address.host not in ("0.0.0.0", "::"):
-            hosts.add(f"[{address.host}]" if ":" in address.host else address.host)
-        self._hosts = {f"{host}:{address.port}".encode() for host in hosts} | {host.encode() for host in LOOPBACK}
-        port = b"" if address.port == 80 else b":%d" % address.port  # another port is another origin
-        self._origins = {b"http://%b%b" % (host.encode(), port) for host in hosts}
+        self._login = login
+        self._origins = origins
+        self._doors = doors or Doors()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or say why not."""
-        headers = dict(scope["headers"])
-        refusal = self._refusal(headers)
-        if refusal is None:
-            await self._app(scope, receive, send)
-            return
-        status, message = refusal
-        body = json.dumps({"status": status, "message": message}).encode()
-        fields = [(b"content-type", b"application/json"), (b"ztm-agent", self._instance)]
-        await send({"type": "http.response.start", "status": status, "headers": fields})
-        await send({"type": "http.response.body", "body": body})
+        headers = scope["headers"]
+        by_socket = bool(scope["extensions"].get(SOCKET))
+        is_api = scope["path"].lstrip("/").partition("/")[0].lower() == "api"  # all else has the pages only
+        is_entrance = scope["method"] == "GET" and (not is_api or scope["raw_path"].startswith(LINKS))
+        refusal = self._origins.refusal(headers, by_socket=by_socket, is_entrance=is_entrance)
+        origin = self._origins.allowed(headers)
+        shown = shielded(send, origin, is_api=is_api)
+        if refusal is not None:
+            await refuse(shown, refusal, self._instance)
+        elif origin is not None and scope["method"] == "OPTIONS" and values(headers, b"access-control-request-method"):
+            await allow(shown)
+        elif not is_api:
+            await self._pages(scope, receive, shown)
+        else:
+            await self._serve(scope, receive, shown, is_foreign=origin is not None, by_socket=by_socket)
 
-    def _refusal(self, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
-        host = headers.get(b"host", b"").lower()
-        if host and host not in self._hosts:
-            return 403, "this is an agent's local API: it answers to localhost only"
-        origin = headers.get(b"origin")
-        if (origin is not None and origin.lower() not in self._origins) or (
-            headers.get(b"sec-fetch-site", b"").decode("latin-1") in CROSS_SITE
-        ):
-            return 403, "pages of other sites may not use this agent"
-        if not hmac.compare_digest(headers.get(b"authorization", b""), self._wanted):
-            return 401, "the agent's token is missing or wrong: it is in api.token in the agent's data directory"
-        return None
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, *, is_foreign: bool, by_socket: bool) -> None:
+        headers: RawHeaders = scope["headers"]
+        session = None if is_foreign else self._login.session(_texts(headers, b"cookie"))
+        caller = "socket" if by_socket else self._caller(headers, session)
+        is_blind = caller == "cookie" and scope["method"] not in SAFE and not _has_csrf(headers, session)
+        if is_blind and not _is_public(scope):
+            why = f"a change by cookie needs the header {CSRF_HEADER}, whose value GET {LOGIN} tells"
+            await refuse(send, Refusal(403, why), self._instance)
+        elif not caller and not _is_public(scope):
+            why = "the agent's token is missing or wrong: it is in api.token in the agent's data directory"
+            await refuse(send, Refusal(401, why), self._instance)
+        else:
+            known = {CALLER: "" if is_blind else caller, SESSION: session if caller == "cookie" else None}
+            within = {**scope, "headers": _bare(scope), "extensions": {**scope["extensions"], **known}}
+            await self._answer(within, self._timed(receive, is_known=bool(known[CALLER])), send)
+
+    def _caller(self, headers: RawHeaders, session: BrowserSession | None) -> str:
+        """By what the caller is known; a wrong token is not made good by a cookie."""
+        if self._doors.is_open:
+            return "open"
+        given = values(headers, b"authorization")
+        if given:
+            return "token" if len(given) == 1 and hmac.compare_digest(given[0], self._wanted) else ""
+        return "cookie" if session is not None else ""
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the API answer; a body that comes too slowly is refused while nothing is sent."""
+        is_started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal is_started
+            is_started = True
+            await send(message)
+
+        try:
+            await self._api(scope, receive, watched)
+        except ZtmError as error:
+            if is_started or scope["method"] == "CONNECT":
+                raise
+            log.info("%s %s: %s", scope["method"], scope["path"], error)
+            await refuse(send, Refusal(error.status, str(error)), self._instance)
+
+    def _timed(self, receive: Receive, *, is_known: bool) -> Receive:
+        """`receive` with a deadline for the body, and none for what comes behind it."""
+        loop = asyncio.get_running_loop()
+        end = None if is_known else loop.time() + self._doors.unknown_seconds
+        piece = self._doors.body_seconds or None
+        is_complete = False
+
+        async def timed() -> Message:
+            nonlocal is_complete
+            until = end if end is not None else loop.time() + piece if piece else None
+            try:
+                async with asyncio.timeout_at(None if is_complete else until):
+                    message = await receive()
+            except TimeoutError:
+                raise SlowBodyError("the rest of the body did not come in time") from None
+            is_complete = not message.get("more_body", False)
+            return message
+
+        return timed
+
+
+def _is_public(scope: Scope) -> bool:
+    """Whether this is about signing in, which is for those who are not known yet; as written, not decoded."""
+    path, method = scope["raw_path"], scope["method"]
+    if path == LOGIN.encode():
+        return method in ("GET", "HEAD", "POST")
+    return method == "GET" and bool(path.startswith(LINKS))
+
+
+def _bare(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """The headers without what opened this door: no app and no other endpoint has any use for it."""
+    secret = (b"authorization",) if scope["raw_path"] == LOGIN.encode() else (b"authorization", b"cookie")
+    return [field for field in scope["headers"] if field[0] not in secret]
+
+
+def _has_csrf(headers: RawHeaders, session: BrowserSession | None) -> bool:
+    return session is not None and is_csrf(session, _texts(headers, CSRF_HEADER.encode()))
+
+
+def _texts(headers: RawHeaders, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for value in values(headers, name)]

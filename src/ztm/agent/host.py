@@ -4,12 +4,13 @@ Only built-in apps so far. An app that was running when the agent stopped runs a
 was stopped starts again when its owner uses it, and a disabled one does not.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ztm.apps.base import App, AppContext, AppFactory
+from ztm.apps.base import App, AppContext, AppFactory, Draining, Measured
 from ztm.errors import NotFoundError, UnreachableError, ZtmError
 from ztm.logs import LogRing
 from ztm.model import Peer
@@ -71,6 +72,10 @@ class AppHost:
         """All apps."""
         return [self._info(name, slot) for name, slot in self._slots.items()]
 
+    def has(self, provider: str, name: str) -> bool:
+        """Whether that is a built-in app."""
+        return provider == PROVIDER and name in self._slots
+
     def app(self, provider: str, name: str) -> AppInfo:
         """One app.
 
@@ -95,6 +100,15 @@ class AppHost:
         ring = self._slot(provider, name).ring
         return ring.entries() if ring is not None else None
 
+    def figures(self) -> dict[str, Mapping[str, float]]:
+        """What the running apps count, by app."""
+        found: dict[str, Mapping[str, float]] = {}
+        for name, slot in self._slots.items():
+            app: object = slot.app
+            if isinstance(app, Measured):
+                found[name] = app.figures()
+        return found
+
     # ------------------------------------------------------------------ starting and stopping
 
     async def start_wanted(self) -> None:
@@ -117,7 +131,7 @@ class AppHost:
         if slot.ring is None:
             slot.ring = LogRing(100)
             logger.addHandler(slot.ring)
-        context = self._contexts(PROVIDER, name, logging.LoggerAdapter(logger))
+        context = self._contexts(PROVIDER, name, logging.LoggerAdapter(logger, self._ids(name)))
         app = self._factories[name](context)
         slot.app, slot.context = app, context
         try:
@@ -127,6 +141,9 @@ class AppHost:
             await context.close()
             raise
         self._remember(name, slot, "running")
+
+    def _ids(self, name: str) -> dict[str, dict[str, str]]:
+        return {"ids": {"mesh": self._mesh, "app": f"{PROVIDER}/{name}"}}
 
     def _logger(self, name: str) -> logging.Logger:
         return logging.getLogger(f"ztm.app.{self._mesh.replace('.', '_')}.{name}")
@@ -144,6 +161,11 @@ class AppHost:
             await app.stop()
         if context is not None:
             await context.close()
+
+    async def drain(self) -> None:
+        """Have the apps take no new clients, and return when they are done with those they have."""
+        apps: list[object] = [slot.app for slot in self._slots.values()]
+        await asyncio.gather(*(app.drain() for app in apps if isinstance(app, Draining)))
 
     async def close(self) -> None:
         """Stop all apps; those that ran will run again."""
@@ -175,11 +197,18 @@ class AppHost:
         """What serves the local user; a stopped app is started.
 
         Raises:
+            ZtmError: as `running`.
+        """
+        return (await self.running(provider, name)).user_api
+
+    async def running(self, provider: str, name: str) -> App:
+        """An app for its owner's use; a stopped one is started.
+
+        Raises:
             NotFoundError: there is no such app.
             UnreachableError: it is disabled.
         """
-        slot = self._slot(provider, name)
-        return (await self._ready(name, slot)).user_api
+        return await self._ready(name, self._slot(provider, name))
 
     async def _ready(self, name: str, slot: _Slot) -> App:
         if slot.app is None:

@@ -15,8 +15,9 @@ from ztm.agent.state import SILENT, EvictedError, RefusalError
 from ztm.agent.streams import StreamSessions
 from ztm.errors import BrokenStreamError, DeadlineError, ZtmError, from_status
 from ztm.model import Address
-from ztm.net.asgi import ASGIApp, serve_stream
+from ztm.net.asgi import ASGIApp, Receive, Scope, Send, serve_stream
 from ztm.net.base import Exchange, Network, Stream
+from ztm.net.http1 import MAX_BODY
 from ztm.rest.client import call_ok
 from ztm.version import VERSION
 from ztm.wire import codec, paths
@@ -28,6 +29,8 @@ HUB_PING_LATE = 45.0
 """Seconds without a ping from the hub after which it has forgotten this session (spec mesh-protocol 20, agent 5)."""
 LAST_WORD = 1.0
 """Seconds that a refusal's reason may come after the refusal."""
+LEAVE_AGAIN = 0.05
+"""Seconds between two looks at whether the hub's questions are answered, when the agent leaves."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at whether the hub is still there."""
 
@@ -57,6 +60,11 @@ class HubLink:
         """When the hub last pinged, on the network's clock."""
         self._serving: asyncio.Task[None] | None = None
         self._ended: str | None = None
+        self._is_retired = False
+        self._dismissed = asyncio.Event()
+        """Set when the control session inside `session` is over."""
+        self._asked = 0
+        """Requests of the hub now answered on the control session."""
         self._requests = requests(self, True)
         self.streams = StreamSessions(network, config, address, own, requests(self, False))
         """The sessions that carry app streams."""
@@ -147,19 +155,24 @@ class HubLink:
     # ------------------------------------------------------------------ living
 
     async def run(self) -> str:
-        """Keep the link; returns why it ended."""
+        """Keep the link; returns why it ended. What it carries then may still go on, until `retire` and `close`."""
         beats = asyncio.ensure_future(self._beat_regularly())
         looks = asyncio.ensure_future(self._look_regularly())
         over = asyncio.ensure_future(self.session.closed())
-        running: tuple[asyncio.Future[str], ...] = (beats, looks, over)
+        dismissed = asyncio.ensure_future(self._until_dismissed())
+        running: tuple[asyncio.Future[str], ...] = (over, beats, looks, dismissed)
         try:
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             reason = next(done.result() for done in running if done.done())
         finally:
             for each in running:
                 each.cancel()
-        self.retire(reason)
+        self._ended = self._ended or reason
         return reason
+
+    async def _until_dismissed(self) -> str:
+        await self._dismissed.wait()
+        return "the hub ended the control session"
 
     async def _beat_regularly(self) -> str:
         while True:
@@ -209,12 +222,21 @@ class HubLink:
 
     def retire(self, reason: str) -> None:
         """End the control session; sessions with app streams live on until `close`. Idempotent."""
-        if self._ended is not None:
+        if self._is_retired:
             return
-        self._ended = reason
+        self._is_retired = True
+        self._ended = self._ended or reason
         self.session.close(reason)
         if self._serving is not None and self._serving is not asyncio.current_task():
             self._serving.cancel()
+
+    async def leave(self) -> None:
+        """Offer the hub no control session any more, once what it asks for on this one is answered."""
+        while self._asked:
+            await asyncio.sleep(LEAVE_AGAIN)
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)
 
     def close(self, reason: str) -> None:
         """End all sessions of this link with what they carry. Idempotent."""
@@ -243,7 +265,7 @@ class HubLink:
             await serve_stream(
                 self._network,
                 control,
-                self._requests,
+                self._counted,
                 {},
                 http_limits=self._config.http,
                 session_limits=self._config.sessions,
@@ -253,17 +275,34 @@ class HubLink:
             log.debug("the control session was cut")
         except Exception:
             log.exception("serving the hub at %s failed", self.address)
-        self.session.close("the hub ended the control session")
+        finally:
+            control.end()
+            self._dismissed.set()
 
-    async def ask(self, method: str, target: str, body: bytes = b"", *, timeout: float | None = None) -> bytes:
-        """Ask the hub; the answer's body.
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._asked += 1
+        try:
+            await self._requests(scope, receive, send)
+        finally:
+            self._asked -= 1
+
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        *,
+        timeout: float | None = None,
+        limit: int = MAX_BODY,
+    ) -> bytes:
+        """Ask the hub; the answer's body, of at most `limit` bytes.
 
         Raises:
             ZtmError: what the hub's refusal stands for, or that it did not answer.
         """
         seconds = timeout or self._config.answer_timeout
         try:
-            return (await call_ok(self.session, method, target, body=body, timeout=seconds)).body
+            return (await call_ok(self.session, method, target, body=body, timeout=seconds, limit=limit)).body
         except DeadlineError as error:
             raise DeadlineError(f"the hub at {self.address} has not answered within {seconds:g} s") from error
 

@@ -1,7 +1,5 @@
 """`ztm run agent`: one agent as one process, until it is told to stop."""
 
-import asyncio
-import signal
 from datetime import UTC, datetime
 
 from ztm import pki
@@ -13,7 +11,9 @@ from ztm.errors import UsageError
 from ztm.logs import log_to_stderr
 from ztm.net.aio import AioNetwork
 from ztm.net.aio import run as run_loop
+from ztm.net.notify import Notifier
 from ztm.net.process import tune_process
+from ztm.net.serving import reported, serve
 from ztm.store.lock import sole_use
 
 
@@ -23,26 +23,28 @@ def run(config: AgentConfig) -> int:
     Raises:
         ZtmError: it could not start.
     """
-    log_to_stderr()
+    log_to_stderr(config.logs)
     tune_process()
-    with sole_use(config.data, "agent"):
-        return run_loop(_serve(config))
+    told = Notifier.of_environment()
+    with reported(told), sole_use(config.data, "agent"):
+        return run_loop(_serve(config, told))
 
 
-async def _serve(config: AgentConfig) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    agent = Agent(config, AioNetwork(), BUILTIN)
-    try:
-        await agent.start()
-        if config.join is not None:
-            await _join(agent, config, config.join)
-        await stop.wait()
-    finally:
-        await agent.close()
-    return 0
+async def _serve(config: AgentConfig, told: Notifier) -> int:
+    network = AioNetwork(config.proxy)
+    status = await serve(_Joining(config, network, BUILTIN), told, drain=config.drain)
+    await network.flushed()
+    return status
+
+
+class _Joining(Agent):
+    """An agent that joins the mesh that it was told to as it starts."""
+
+    async def start(self) -> None:
+        """See `Agent`; a mesh that cannot be joined is a failed start."""
+        await super().start()
+        if self.config.join is not None:
+            await _join(self, self.config, self.config.join)
 
 
 async def _join(agent: Agent, config: AgentConfig, mesh: str) -> None:

@@ -15,20 +15,25 @@ from typing import Any
 
 from ztm import pki
 from ztm.agent.answers import Answers
+from ztm.agent.apps import Apps
 from ztm.agent.config import AgentConfig
 from ztm.agent.context import MeshContext
 from ztm.agent.credentials import credentials, renewed
 from ztm.agent.dial import LinkSelf
+from ztm.agent.events import Bus, Event
+from ztm.agent.filefetch import Downloads
 from ztm.agent.filesync import FileSync
 from ztm.agent.host import AppHost
 from ztm.agent.hublink import HubLink
 from ztm.agent.keeper import Keeper
+from ztm.agent.logtap import LogTap
+from ztm.agent.packages import Packages
 from ztm.agent.state import Health, State
 from ztm.apps.base import AppFactory
 from ztm.core.hubs import HubChooser
 from ztm.core.routing import route
-from ztm.errors import CertificateError, UnreachableError, ZtmError
-from ztm.logs import LogRing, iso_now
+from ztm.errors import CertificateError, ConflictError, UnreachableError, ZtmError
+from ztm.logs import LogRing, about, iso_now
 from ztm.model import Address, Endpoint, HubInfo
 from ztm.net.asgi import ASGIApp
 from ztm.net.base import Exchange, Network, TlsConfig
@@ -52,21 +57,31 @@ class Mesh:
         store: AgentStore,
         row: MeshRow,
         factories: Mapping[str, AppFactory],
+        events: Bus | None = None,
     ) -> None:
         self.name = row.name
+        self.events = events or Bus(network.wall)
+        """Where this mesh tells how it is doing."""
         self.row = row
         self.network = network
         self._config = config
         self._store = store
-        self._log = logging.getLogger(f"ztm.agent.mesh.{row.name.replace('.', '_')}")
+        self._logger = logging.getLogger(f"ztm.agent.mesh.{row.name.replace('.', '_')}")
+        self._log = logging.LoggerAdapter(self._logger, {"ids": {"mesh": row.name, "endpoint": row.endpoint_id}})
         self._ring = LogRing(ERRORS_KEPT)
-        self._log.addHandler(self._ring)
+        self._logger.addHandler(self._ring)
+        self._tap = LogTap(self.events, row.name)
         self._directory = config.data / "meshes" / row.name
         self.files = FileSync(self._directory / "fs", self.now_ms)
+        self.downloads = Downloads(self, limit=config.file_bytes)
         self.host = AppHost(row.name, lambda: self.user, store, network, factories, self._context)
+        packages = Packages(self._directory / "apps", self)
+        self.apps = Apps(row.name, self.host, packages, store, lambda: self.user)
         self._health = Health(State.OFFLINE if row.offline else State.CONNECTING)
-        self.errors: deque[tuple[str, str]] = deque(maxlen=ERRORS_KEPT)
-        """Time (ISO 8601) and message of each failure since the last success; repeats are one entry."""
+        self.errors: deque[tuple[str, str, int]] = deque(maxlen=ERRORS_KEPT)
+        """Time (ISO 8601) of the last, message and count of each kind of failure since the last success."""
+        self.connects = 0
+        """How often it became connected."""
         self._own = LinkSelf(row.endpoint_id, row.endpoint_name, row.labels, TlsConfig(ca="", certificate="", key=""))
         self._chooser = HubChooser(row.bootstraps)
         self._hubs: dict[str, HubInfo] = dict(store.hubs(row.name))
@@ -75,6 +90,8 @@ class Mesh:
         """Links to hubs that other endpoints are at, by hub id."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[None] | None = None
+        self.is_stopping = False
+        """No app stream is taken any more."""
         self._has_started_apps = False
         self._turned = asyncio.Event()
         """Set, and replaced, at each change of health."""
@@ -122,10 +139,6 @@ class Mesh:
         """The endpoint's labels."""
         return self.row.labels
 
-    def file_data(self, digest: str) -> bytes | None:
-        """The content of a mesh file held here."""
-        return self.files.read(digest)
-
     # ------------------------------------------------------------------ changing
 
     def relabel(self, labels: Sequence[str]) -> None:
@@ -171,31 +184,49 @@ class Mesh:
 
     def start(self) -> None:
         """Begin to connect, unless the mesh is disabled."""
+        self._tap.attach()
+        self.events.publish(Event(type="mesh", mesh=self.name, state=str(self.health.state)))
         if self._main is None and not self.row.offline:
-            self._main = asyncio.ensure_future(self._keeper.run())
+            with about(mesh=self.name, endpoint=self.endpoint_id):
+                self._main = asyncio.ensure_future(self._keeper.run())
+
+    async def drain(self) -> None:
+        """Leave the hub as a place for new streams, and return when those under way have ended. May be cancelled."""
+        self.is_stopping = True
+        await asyncio.gather(self.host.drain(), self._keeper.drain())
 
     async def close(self) -> None:
         """Stop the apps and leave the hub."""
         await self.host.close()
+        await self.downloads.close()
         tasks = [task for task in (self._main, *self._tasks) if task is not None]
         self._main = None
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._log.removeHandler(self._ring)
+        self._logger.removeHandler(self._ring)
+        self._tap.detach()
 
     def _turn(self, health: Health) -> None:
+        if health.reason:
+            self._note(health.reason)
         if health == self._health:
             return
         if health.state is State.CONNECTED:
+            self.connects += 1
             self.errors.clear()
-        elif health.reason and (not self.errors or self.errors[-1][1] != health.reason):
-            self.errors.append((iso_now(self.network.wall()), health.reason))
         level = logging.INFO if health.state is State.CONNECTED else logging.WARNING
         self._log.log(level, "mesh %s: %s%s", self.name, health.state, f": {health.reason}" if health.reason else "")
         self._health = health
+        self.events.publish(Event(type="mesh", mesh=self.name, state=str(health.state), reason=health.reason))
         self._turned.set()
         self._turned = asyncio.Event()
+
+    def _note(self, reason: str) -> None:
+        known = next((error for error in self.errors if error[1] == reason), None)
+        if known is not None:
+            self.errors.remove(known)
+        self.errors.append((iso_now(self.network.wall()), reason, known[2] + 1 if known else 1))
 
     async def turned(self) -> None:
         """Wait for the next change of health."""
@@ -215,8 +246,12 @@ class Mesh:
         Raises:
             ZtmError: there is none to be had now; see `HubLink.open` and `credentials`.
         """
-        self._own.tls = credentials(self.row, self._store.identity_key(), self.network.wall(), self._own.tls)
-        return await HubLink.open(self.network, self._config, address, self._own, self._requests)
+        self._own.tls = self.tls()
+        link = await HubLink.open(self.network, self._config, address, self._own, self._requests)
+        said = link.status
+        if said.id:
+            self.learn_hub(HubInfo(said.id, said.ports or (address,), said.zone, said.version))
+        return link
 
     async def _work(self, link: HubLink) -> None:
         """All that goes on while connected, besides the link itself."""
@@ -244,11 +279,15 @@ class Mesh:
 
     async def _renew_regularly(self, link: HubLink) -> None:
         while True:
+            pause = self._config.heartbeat * 4
             try:
-                await self.renew_if_due(link)
+                if await self.renew_if_due(link):
+                    # An authority may make all its certificates for fewer days than we like to have left.
+                    identity = pki.identity_of(self.row.certificate)
+                    pause = max(pause, (identity.not_after - identity.not_before).total_seconds() / 10)
             except ZtmError as error:
                 self._log.warning("the certificate is not renewed: %s", error)
-            await asyncio.sleep(self._config.heartbeat * 4)
+            await asyncio.sleep(pause)
 
     async def renew_if_due(self, link: HubLink) -> bool:
         """Have the own certificate signed anew when few days are left. Source: spec mesh-protocol 9.3.
@@ -294,17 +333,43 @@ class Mesh:
         """The hubs of this mesh as far as they are known."""
         return self._hubs
 
+    async def attach(self, address: Address) -> None:
+        """Leave the attached hub for the one at `address`; streams that are open go on by the old one.
+
+        Raises:
+            ConflictError: the mesh is disabled.
+            ZtmError: that hub cannot be reached, or does not accept this endpoint; nothing has changed then.
+        """
+        if self._main is None or self.row.offline:
+            raise ConflictError(f"mesh {self.name} is disabled; enable it first")
+        await self._keeper.switch(address)
+
+    def tls(self) -> TlsConfig:
+        """What this endpoint shows to hubs.
+
+        Raises:
+            CertificateError: the permit cannot be used.
+        """
+        return credentials(self.row, self._store.identity_key(), self.network.wall(), self._own.tls)
+
     async def connect_app(self, endpoint: str, provider: str, app: str) -> Exchange:
         """Open a stream to an app on another endpoint; no question is asked when its hub is the attached one.
 
         Raises:
             UnreachableError: no hub leads there.
         """
-        link = await self._usable_link()
-        if len(self._hubs) > 1:
-            link = await self._link_to(endpoint, link)
+        link = await self.link_for(endpoint)
         path = paths.fill(paths.ENDPOINT_APP, {"src": self.endpoint_id}, ep=endpoint, provider=provider, app=app)
         return link.open_stream(path)
+
+    async def link_for(self, endpoint: str) -> HubLink:
+        """A link to a hub where the endpoint is; no question is asked while only one hub is known.
+
+        Raises:
+            UnreachableError: no hub leads there.
+        """
+        link = await self._usable_link()
+        return await self._link_to(endpoint, link) if len(self._hubs) > 1 else link
 
     async def _usable_link(self) -> HubLink:
         """The link to the attached hub; while there is none that answers, the next one is waited for a little.
@@ -325,7 +390,15 @@ class Mesh:
     async def _link_to(self, endpoint: str, attached: HubLink) -> HubLink:
         """A link to a hub where the endpoint is. Source: spec mesh-protocol 9.5."""
         body = await attached.ask("GET", paths.fill(paths.ENDPOINT, ep=endpoint))
-        way = route(codec.decode_endpoint(body), attached.status.id, self._hubs)
+        return await self.link_to(codec.decode_endpoint(body), attached)
+
+    async def link_to(self, endpoint: Endpoint, attached: HubLink) -> HubLink:
+        """A link to a hub where the endpoint is, as the `attached` hub lists it.
+
+        Raises:
+            UnreachableError: there is none to be had now.
+        """
+        way = route(endpoint, attached.status.id, self._hubs)
         if way.is_attached:
             return attached
         known = self._others.get(way.hub)
@@ -337,7 +410,7 @@ class Mesh:
                 self._others[way.hub] = link
                 self._spawn(_hold(link))
                 return link
-        raise UnreachableError(f"hub {way.hub}, where endpoint {endpoint} is, cannot be reached")
+        raise UnreachableError(f"hub {way.hub}, where endpoint {endpoint.id} is, cannot be reached")
 
     def _requests(self, link: HubLink, is_control: bool) -> ASGIApp:
         return Answers(self, link, is_control=is_control).router()

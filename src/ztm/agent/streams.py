@@ -20,7 +20,7 @@ from ztm.wire import paths
 
 log = logging.getLogger("ztm.agent")
 
-LOOK_EVERY = 1.0
+LOOK_EVERY = 0.1
 """Seconds between two looks at whether streams are left."""
 
 
@@ -39,6 +39,8 @@ class StreamSessions:
         self._used = 0.0
         self._entered = 0
         """Requests now served on passive sessions."""
+        self._first: set[Exchange] = set()
+        """Streams that went by the control session, since the own one was not open yet."""
         self._opening: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -52,13 +54,26 @@ class StreamSessions:
         Raises:
             BrokenStreamError: the session is over.
         """
+        head = ((":method", "CONNECT"), (":scheme", "http"), (":path", path))
         session = self._out
         if session is None or not session.is_open or session.silence >= self._config.suspect_after:
             self._renew()
-            session = control
-        else:
-            self._used = self._network.now()
-        return session.open(((":method", "CONNECT"), (":scheme", "http"), (":path", path)))
+            stream = control.open(head)
+            self._first = {one for one in (*self._first, stream) if not one.is_over}
+            return stream
+        self._used = self._network.now()
+        return session.open(head)
+
+    async def roomy(self, control: Session) -> Session:
+        """The session kept for app streams, opened first where there is none: for much data, which `control` carries
+        only where the hub gives no other.
+        """
+        if self._out is None or not self._out.is_open or self._out.silence >= self._config.suspect_after:
+            self._renew()
+            if self._opening is not None:
+                await asyncio.wait((self._opening,))
+        self._used = self._network.now()
+        return self._out if self._out is not None and self._out.is_open else control
 
     def _renew(self) -> None:
         if self._out is not None:
@@ -171,6 +186,11 @@ class StreamSessions:
     async def drained(self) -> None:
         """Wait until no app stream is left."""
         while self.streams:
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def control_drained(self) -> None:
+        """Wait until the control session carries no stream that went out by it."""
+        while any(not stream.is_over for stream in self._first):
             await asyncio.sleep(LOOK_EVERY)
 
     def close(self, reason: str) -> None:

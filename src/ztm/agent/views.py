@@ -1,13 +1,39 @@
-"""The JSON of the local API, by v1's field names, with what ours adds. Source: spec agent-api 4 to 6."""
+"""The JSON of meshes in the local API, by v1's field names, with what ours adds. Source: spec agent-api 3 and 4.
 
-from typing import Any
+It holds no private key in any answer.
+"""
+
+from typing import Annotated
 
 import msgspec
 
 from ztm.agent.mesh import Mesh
 from ztm.agent.state import State
-from ztm.model import Endpoint, HubInfo, Version
-from ztm.wire.records import HubStatus
+from ztm.model import Permit
+
+MAX_LABELS = 64
+"""Labels of one endpoint: as many as a hub keeps."""
+
+Label = Annotated[str, msgspec.Meta(max_length=256)]
+Labels = Annotated[list[Label], msgspec.Meta(max_length=MAX_LABELS)]
+
+
+class Build(msgspec.Struct, omit_defaults=True):
+    """The version of one program."""
+
+    edition: str | None = None
+    tag: str | None = None
+    commit: str | None = None
+    date: str | None = None
+
+
+class VersionView(msgspec.Struct, omit_defaults=True):
+    """What a process runs: ztm, and what that runs on by v1's word for it."""
+
+    ztm: Build | None = None
+    pipy: Build | None = None
+    warnings: list[str] = []
+    """What is unsafe in how this agent was started, for people."""
 
 
 class MeshAgent(msgspec.Struct):
@@ -22,10 +48,11 @@ class MeshAgent(msgspec.Struct):
 
 
 class MeshError(msgspec.Struct):
-    """One failure since the last success."""
+    """One kind of failure since the last success; repeats are one, with the time of the last."""
 
     time: str
     message: str
+    count: int = 1
 
 
 class MeshView(msgspec.Struct, rename={"last_error": "lastError"}):
@@ -37,6 +64,7 @@ class MeshView(msgspec.Struct, rename={"last_error": "lastError"}):
     bootstraps: list[str]
     connected: bool
     state: str
+    """connecting, connected, offline, evicted, refused, full, bad permit or unreachable."""
     errors: list[MeshError]
     last_error: str = ""
 
@@ -50,6 +78,9 @@ class AgentSettings(msgspec.Struct):
     labels: list[str] | None = None
     offline: bool | None = None
 
+    def __repr__(self) -> str:
+        return f"AgentSettings(name={self.name!r}, labels={self.labels!r}, offline={self.offline!r})"
+
 
 class MeshSettings(msgspec.Struct):
     """Body of a POST to a mesh; fields left out keep what is stored."""
@@ -59,14 +90,30 @@ class MeshSettings(msgspec.Struct):
     bootstraps: list[str] | None = None
 
 
-class HubChange(msgspec.Struct):
-    """Body of a POST to a hub."""
+class PermitAgent(msgspec.Struct):
+    """The certificate that a user was given."""
 
-    connected: bool = False
+    certificate: str
+
+
+class PermitView(msgspec.Struct):
+    """What a user joins with."""
+
+    ca: str
+    agent: PermitAgent
+    bootstraps: list[str]
+
+
+class LogLine(msgspec.Struct):
+    """One line of a log."""
+
+    time: str
+    message: str
+    type: str = "info"
 
 
 def mesh_view(mesh: Mesh) -> MeshView:
-    """A mesh as the API shows it; no private key is ever in it."""
+    """A mesh as the API shows it."""
     row, health = mesh.row, mesh.health
     return MeshView(
         name=mesh.name,
@@ -75,57 +122,11 @@ def mesh_view(mesh: Mesh) -> MeshView:
         bootstraps=[str(address) for address in row.bootstraps],
         connected=health.state is State.CONNECTED,
         state=str(health.state),
-        errors=[MeshError(time, message) for time, message in mesh.errors],
+        errors=[MeshError(time, message, count) for time, message, count in mesh.errors],
         last_error=health.reason,
     )
 
 
-def version_view(version: Version, *, full: bool = False) -> dict[str, Any]:
-    """A version as v1 shows it."""
-    shown = {"edition": version.edition, "tag": version.tag}
-    return {"ztm": shown | ({"commit": version.commit, "date": version.date} if full else {})}
-
-
-def endpoint_view(endpoint: Endpoint, own_id: str, *, full: bool) -> dict[str, Any]:
-    """An endpoint as v1 shows it, with whether it is this one."""
-    return {
-        "id": endpoint.id,
-        "name": endpoint.name,
-        "hubs": list(endpoint.hubs),
-        "agent": {"version": version_view(endpoint.version, full=full), "labels": list(endpoint.labels)},
-        "username": endpoint.user,
-        "ip": endpoint.ip,
-        "port": endpoint.port,
-        "heartbeat": endpoint.heartbeat_ms,
-        "ping": endpoint.ping_ms,
-        "online": endpoint.online,
-        "stats": {"controlSessions": endpoint.control_sessions, "passiveSessions": endpoint.passive_sessions},
-        "isLocal": endpoint.id == own_id,
-    }
-
-
-def hub_view(hub: HubInfo, attached: str) -> dict[str, Any]:
-    """A hub as the list shows it."""
-    shown: dict[str, Any] = {
-        "zone": hub.zone,
-        "ports": [str(port) for port in hub.ports],
-        "version": version_view(hub.version),
-    }
-    if hub.id == attached:
-        shown["connected"] = True
-    return shown
-
-
-def hub_status_view(status: HubStatus, ports: list[dict[str, Any]], attached: str) -> dict[str, Any]:
-    """A hub as asked itself, with how its ports answered."""
-    return {
-        "id": status.id,
-        "since": status.since_ms,
-        "zone": status.zone,
-        "ports": ports,
-        "peers": [],
-        "capacity": {"agents": status.capacity.agents, "sessions": status.capacity.sessions},
-        "load": {"agents": status.load.agents, "sessions": status.load.sessions},
-        "version": {**version_view(status.version, full=True), "pipy": {"tag": status.runtime}},
-        "connected": status.id == attached,
-    }
+def permit_view(permit: Permit) -> PermitView:
+    """A user's permit; one that holds a key is never shown."""
+    return PermitView(permit.ca, PermitAgent(permit.certificate), [str(each) for each in permit.bootstraps])

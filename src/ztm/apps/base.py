@@ -6,8 +6,9 @@ An app imports neither the agent nor another app: it is given an `AppContext` an
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from ztm.apps.command import Console
 from ztm.model import Endpoint, FileInfo
 from ztm.net.asgi import ASGIApp
 from ztm.net.base import Exchange, Network
@@ -95,6 +96,9 @@ class AppContext(Protocol):
             BrokenStreamError: the stream was cut.
         """
 
+    def tell(self, kind: str, name: str, state: str, reason: str = "") -> None:
+        """Tell who follows this agent's live events how a thing of this app is doing; never fails or waits."""
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` until it ends or the app stops; what it raises is logged."""
 
@@ -110,11 +114,34 @@ class App(Protocol):
     def peer_api(self) -> ASGIApp:
         """For other endpoints; the verified `Peer` is in the scope's extensions as ``ztm.peer``."""
 
+    async def command(self, console: Console) -> int:
+        """Run one of the app's commands for the local user; its exit status.
+
+        Raises:
+            BrokenStreamError: the caller went away.
+        """
+
     async def start(self) -> None:
         """Take up what was configured before."""
 
     async def stop(self) -> None:
         """End listeners and streams."""
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """An app that counts something; it need not."""
+
+    def figures(self) -> Mapping[str, float]:
+        """Name (``a-z_``) to number as it is now; those that only grow end with ``_total``. Must not wait."""
+
+
+@runtime_checkable
+class Draining(Protocol):
+    """An app with clients of this machine, whom it does not cut when the agent stops; it need not."""
+
+    async def drain(self) -> None:
+        """Take no new client, and return when it is done with those it has. May be cancelled; `stop` follows."""
 
 
 AppFactory = Callable[[AppContext], App]

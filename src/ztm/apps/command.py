@@ -1,17 +1,16 @@
-"""What the command line gives an app's own commands: the target, the app's API, and a way to print.
+"""What an app's own commands are given: the caller's console, the target, and the app's API.
 
-Apps write against this protocol; the command line fills it. Nothing here talks to the network.
+They run in the caller's own agent, whatever command line drives it (spec agent-api 9). Apps write against these
+protocols; nothing here talks to the network.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ztm.apps.grammar import Arguments, Option
-
-OUTPUT = Option("--output", "<format>", "Output format: table (default) or json", "-o")
-"""Taken by every command that lists or describes."""
-NO_HEADERS = Option("--no-headers", "", "Leave out the heading row of tables")
+from ztm.apps.formats import Description, Listing
+from ztm.apps.grammar import Arguments, Command
+from ztm.wire.console import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,38 +24,89 @@ class EndpointRef:
         return f"{self.name} ({self.id})"
 
 
-class AppCommand(Protocol):
-    """One run of one command of an app.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What the caller typed, and where."""
 
-    The target is looked up when `mesh` or `endpoint` is first read, so help needs no agent.
-    """
+    program: str
+    """As it was typed: ``ztm tunnel``."""
+    words: tuple[str, ...]
+    """What follows the program."""
+    directory: str = ""
+    """The caller's working directory."""
+    endpoint: EndpointRef
+    """The target: the one named by a prefix, else the local one."""
+    environment: Mapping[str, str]
+    """``TERM`` and the locale variables of the caller, as far as told."""
+
+
+class Console(Protocol):
+    """The caller's terminal or pipes, while one command runs."""
+
+    @property
+    def call(self) -> Call:
+        """What was typed."""
+
+    @property
+    def window(self) -> Window | None:
+        """The present size of the caller's terminal; None if it has none, or does not tell."""
+
+    def on_window(self, changed: Callable[[Window], None]) -> None:
+        """Call `changed` whenever the size changes."""
+
+    def on_interrupt(self, interrupted: Callable[[], None]) -> None:
+        """Call `interrupted` at Ctrl-C instead of cancelling the command."""
+
+    async def read(self) -> bytes:
+        """The next bytes of standard input; ``b""`` at its end. The caller sends none before the first call.
+
+        Raises:
+            BrokenStreamError: the caller went away.
+        """
+
+    async def write(self, data: bytes) -> None:
+        """Put `data` on standard output, untouched; returns once there is room for more.
+
+        Raises:
+            BrokenStreamError: the caller went away.
+        """
+
+    async def complain(self, data: bytes) -> None:
+        """Put `data` on standard error, untouched.
+
+        Raises:
+            BrokenStreamError: the caller went away.
+        """
+
+    async def pass_keys(self, raw: bool) -> None:
+        """Have the caller's terminal pass every key through, or edit lines itself again; it does so at the start."""
+
+
+class AppCommand(Protocol):
+    """One run of one command of an app."""
 
     @property
     def mesh(self) -> str:
-        """The mesh the command is for.
-
-        Raises:
-            ZtmError: it cannot be told, or the agent does not answer.
-        """
+        """The mesh the command is for."""
 
     @property
     def endpoint(self) -> EndpointRef:
-        """The endpoint the command is for: the one named by a prefix, else the local one.
+        """The endpoint the command is for."""
 
-        Raises:
-            ZtmError: it does not exist, or the agent does not answer.
-        """
+    @property
+    def console(self) -> Console:
+        """The caller's terminal, for commands that need more than lines of text."""
 
-    def api(self, method: str, path: str, body: object = None) -> Any:
-        """Ask the local agent's instance of this app; `path` begins with ``/api/``.
+    async def api(self, method: str, path: str, body: object = None) -> Any:
+        """Ask this agent's instance of the app; `path` begins with ``/api/``, `body` is sent as JSON.
 
         Returns the decoded JSON, or None for an empty body.
 
         Raises:
-            ZtmError: the agent refused, or does not answer.
+            ZtmError: it was refused.
         """
 
-    def find_endpoint(self, word: str) -> EndpointRef:
+    async def find_endpoint(self, word: str) -> EndpointRef:
         """The endpoint of the mesh with this id or name.
 
         Raises:
@@ -64,26 +114,19 @@ class AppCommand(Protocol):
             ConflictError: several have this name.
         """
 
-    def endpoint_names(self) -> dict[str, str]:
+    async def endpoint_names(self) -> dict[str, str]:
         """Id to name of every endpoint that the hub lists now."""
 
-    def out(self, text: str) -> None:
-        """Print `text` and a line end on standard output."""
+    async def out(self, text: str) -> None:
+        """Print `text` and a line end, cleaned of what a terminal would obey."""
 
-    def json(self, value: object) -> None:
-        """Print `value` as JSON."""
+    async def show(self, found: Listing | Description, arguments: Arguments) -> None:
+        """Print objects in the form that ``--output`` and ``--no-headers`` ask for.
 
-    def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]], *, headed: bool = True) -> None:
-        """Print an aligned table; empty cells for None."""
+        Raises:
+            UsageError: there is no such form.
+        """
 
 
-def wants_json(arguments: Arguments) -> bool:
-    """Whether ``--output json`` was given.
-
-    Raises:
-        UsageError: the format is neither ``json`` nor ``table``.
-    """
-    chosen = arguments.value(OUTPUT.name)
-    if chosen not in (None, "table", "json"):
-        raise arguments.error(f"unknown output format {chosen!r} (table or json)")
-    return chosen == "json"
+AppCommands = tuple[Command[AppCommand, Awaitable[int | None]], ...]
+"""The commands of one app."""

@@ -13,6 +13,8 @@ from ztm.errors import UsageError
 
 C = TypeVar("C")
 """What the commands of one grammar run in: the command line's context, or an app's."""
+R = TypeVar("R")
+"""What running a command gives: its exit status (None is 0), or for an app the awaitable of that."""
 
 _USAGE_PART = re.compile(r"<[^>]*>|\[[^\]]*\]|\S+")
 
@@ -28,6 +30,8 @@ class Option:
     title: str = ""
     short: str = ""
     """One dash and one letter, or empty."""
+    choices: tuple[str, ...] = ()
+    """The values that it may have, where these are few; completion offers them."""
 
     @property
     def kind(self) -> Literal["flag", "one", "optional", "many"]:
@@ -97,19 +101,20 @@ class Arguments:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command(Generic[C]):
+class Command(Generic[C, R]):
     """One command: how it is written, what it is called in help, and what runs it."""
 
     usage: str
     """Literal words (``a|b`` are spellings of one), then ``<required>`` and ``[optional]`` positionals."""
     title: str
-    run: Callable[[C, Arguments], int | None]
-    """Returns the exit status; None is 0."""
+    run: Callable[[C, Arguments], R]
     options: tuple[Option, ...] = ()
     notes: str = ""
     """Text below the options in the help of this command."""
     local: bool = False
     """It concerns this machine's agent alone, so a prefix naming another endpoint is a mistake."""
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What a positional (without brackets) may be, where this is one of few; completion offers them."""
     words: tuple[tuple[str, ...], ...] = field(init=False)
     """The literal words, each with its spellings."""
     positionals: tuple[str, ...] = field(init=False)
@@ -138,12 +143,19 @@ class Command(Generic[C]):
 
 
 @dataclass(frozen=True, slots=True)
-class Grammar(Generic[C]):
+class Grammar(Generic[C, R]):
     """All commands of one program."""
 
     program: str
     """What is typed before a command: ``ztm``, or ``ztm tunnel``."""
-    commands: tuple[Command[C], ...]
+    commands: tuple[Command[C, R], ...]
+    shared: tuple[Option, ...] = ()
+    """Options that every command takes, unless it has one of that name itself."""
+
+    def options_of(self, command: Command[C, R]) -> tuple[Option, ...]:
+        """All options that `command` takes: its own, and the shared ones that it does not have itself."""
+        names = {option.name for option in command.options}
+        return (*command.options, *(option for option in self.shared if option.name not in names))
 
     def hint(self, name: str = "") -> str:
         """The sentence that says which help to read."""
@@ -153,7 +165,7 @@ class Grammar(Generic[C]):
         """Whether any command begins with `word`."""
         return any(command.begins((word,)) for command in self.commands)
 
-    def find(self, words: Sequence[str]) -> Command[C]:
+    def find(self, words: Sequence[str]) -> Command[C, R]:
         """The command with the most literal words among those that `words` begin with.
 
         Raises:
@@ -169,9 +181,13 @@ class Grammar(Generic[C]):
         if len(words) <= depth:
             after = " ".join((self.program, *words))
             raise UsageError(f"'{after}' must be followed by {' or '.join(choices) or 'a command'}. {hint}")
-        raise UsageError(f"unknown command: {words[depth]}{suggestion(words[depth], choices)}. {hint}")
+        word, near = words[depth], suggestion(words[depth], choices)
+        if depth:
+            known = f" ({', '.join(dict.fromkeys(choices))})" if not near else near
+            raise UsageError(f"invalid object type '{word}' for command '{words[0]}'{known}. {hint}")
+        raise UsageError(f"unknown command: {word}{near}. {hint}")
 
-    def parse(self, words: Sequence[str]) -> tuple[Command[C], Arguments]:
+    def parse(self, words: Sequence[str]) -> tuple[Command[C, R], Arguments]:
         """The command that `words` name, and its arguments.
 
         Options may stand before, between and after positionals; ``--`` ends them; a lone ``-`` is a
@@ -184,7 +200,7 @@ class Grammar(Generic[C]):
         Source: spec cli.md section 2.
         """
         command = self.find(words)
-        reader = _Reader(command.positionals, command.options, self.hint(command.words[0][0]))
+        reader = _Reader(command.positionals, self.options_of(command), self.hint(command.words[0][0]))
         return command, reader.read(words[len(command.words) :])
 
 

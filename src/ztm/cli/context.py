@@ -3,19 +3,26 @@
 Nothing is looked up before it is asked for, so commands that need no agent never touch one.
 """
 
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ztm.apps import formats, text
 from ztm.apps.command import EndpointRef
+from ztm.apps.grammar import Arguments, Option
 from ztm.cli import output
 from ztm.cli.failures import AgentUnreachableError
-from ztm.errors import UnauthorizedError, ZtmError
+from ztm.errors import DeadlineError, UnauthorizedError, ZtmError
 
 if TYPE_CHECKING:
     from ztm.cli.client import AgentClient
+
+
+YES = Option("--yes", "", "Do not ask for confirmation", "-y")
+"""Taken by every command that asks before it destroys something."""
 
 
 class Context:
@@ -26,6 +33,7 @@ class Context:
         *,
         mesh: str = "",
         endpoint: str = "",
+        timeout: float | None = None,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -33,6 +41,8 @@ class Context:
         self.named_endpoint = endpoint
         self.now = now
         self.sleep = sleep
+        self.deadline = None if timeout is None else now() + timeout
+        """When the whole run is to be over (`now`), or None."""
 
     @cached_property
     def client(self) -> "AgentClient":
@@ -42,9 +52,22 @@ class Context:
             UsageError: the configured address is malformed.
         """
         from ztm.cli.client import AgentClient
-        from ztm.cli.settings import agent_address
+        from ztm.cli.settings import agent_address, agent_socket
 
-        return AgentClient(agent_address())
+        return AgentClient(agent_socket() or agent_address(), time_left=self.time_left)
+
+    def time_left(self) -> float | None:
+        """Seconds that are left of ``--timeout``, at least a little; None without it.
+
+        Raises:
+            DeadlineError: there are none left.
+        """
+        if self.deadline is None:
+            return None
+        left = self.deadline - self.now()
+        if left <= 0:
+            raise DeadlineError("not done within the time of --timeout; whether it took effect is not known")
+        return left
 
     @cached_property
     def mesh_object(self) -> dict[str, Any]:
@@ -109,45 +132,28 @@ class Context:
         """Print `text` and a line end on standard output."""
         output.write(text)
 
-    def json(self, value: object) -> None:
-        """Print `value` as JSON."""
-        output.write(output.json_text(value))
-
-    def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]], *, headed: bool = True) -> None:
-        """Print an aligned table, or only its rows."""
-        if headed or rows:
-            output.write(output.table(headings, rows, headed=headed))
-
-
-class AppContext:
-    """One run of one command of an app: the context, with requests going to the app."""
-
-    def __init__(self, context: Context, app: str) -> None:
-        self._context = context
-        self._app = f"/apps/{app}"
-        self.find_endpoint = context.find_endpoint
-        self.endpoint_names = context.endpoint_names
-        self.out = context.out
-        self.json = context.json
-        self.table = context.table
-
-    @property
-    def mesh(self) -> str:
-        """The name of the chosen mesh."""
-        return self._context.mesh
-
-    @property
-    def endpoint(self) -> EndpointRef:
-        """The endpoint the command is for."""
-        return self._context.endpoint
-
-    def api(self, method: str, path: str, body: object = None) -> Any:
-        """Ask the local agent's instance of the app.
+    def show(self, found: formats.Listing | formats.Description, arguments: Arguments) -> None:
+        """Print objects in the form that ``--output`` and ``--no-headers`` ask for.
 
         Raises:
-            ZtmError: as `AgentClient.request`.
+            UsageError: there is no such form.
         """
-        return self._context.ask(method, self._app + path, body)
+        shown = formats.in_form(found, arguments)
+        if shown:
+            output.write(shown)
+
+    def confirm(self, question: str, arguments: Arguments) -> None:
+        """Ask on a terminal before something is destroyed, unless ``--yes`` was given; scripts are not asked.
+
+        Raises:
+            ZtmError: the answer is not yes.
+        """
+        if arguments.flag(YES.name) or not output.is_terminal(sys.stdin):
+            return
+        sys.stderr.write(f"{text.clean(question)} [y/N] ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise ZtmError("nothing was changed")
 
 
 @contextmanager

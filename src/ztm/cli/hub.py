@@ -6,9 +6,9 @@ Running a hub is in `run`.
 from collections.abc import Mapping
 from typing import Any
 
+from ztm.apps.formats import Description, Listing
+from ztm.apps.text import table
 from ztm.cli.context import Context
-from ztm.cli.objects import Description, Listing
-from ztm.cli.output import table
 from ztm.cli.resolve import find_hub_id, list_hubs
 
 HEADINGS = ("NAMES", "ZONE", "ATTACHED", "EDITION", "VERSION", "ID")
@@ -20,10 +20,10 @@ def listing(context: Context, name: str) -> Listing:
     """The known hubs, or those with this id or with `name` in one of their addresses."""
     hubs = list_hubs(context.client, context.mesh)
     chosen = [hub for hub in hubs if name == hub["id"] or any(name in port for port in hub.get("ports", ()))]
-    return Listing(chosen if name else hubs, HEADINGS, _row)
+    return Listing(chosen if name else hubs, HEADINGS, _row, name=lambda hub: str(hub["id"]))
 
 
-def _row(hub: dict[str, Any]) -> tuple[object, ...]:
+def _row(hub: Mapping[str, Any]) -> tuple[object, ...]:
     version = (hub.get("version") or {}).get("ztm") or {}
     attached = "Yes" if hub.get("connected") else ""
     names = ", ".join(hub.get("ports", ()))
@@ -41,7 +41,7 @@ def description(context: Context, name: str) -> Description:
     lines += [table(("NAME", "STATUS", "PING"), [_port(port) for port in hub.get("ports", ())], indent="  ")]
     lines += [_peers(hub.get("peers") or ()), "Load:", _load(hub, "agents"), _load(hub, "sessions")]
     lines += [f"Attached: {'Yes' if hub.get('connected') else 'No'}", "Version:", version_table(hub.get("version"))]
-    return Description(hub, "\n".join(lines))
+    return Description(hub, "\n".join(lines), str(hub["id"]))
 
 
 def _port(port: dict[str, Any]) -> tuple[object, ...]:

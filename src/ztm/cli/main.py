@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ztm.apps.grammar import Grammar, suggestion, wants_help
+from ztm.apps.grammar import Arguments, Command, Grammar, suggestion, wants_help
 from ztm.apps.help import help_text
-from ztm.cli import config, endpoint, mesh, objects, observe, run, user, version
-from ztm.cli.context import AppContext, Context
-from ztm.cli.failures import FAILED, INTERRUPTED, NO_READER, status_of
+from ztm.cli import completion, shared
+from ztm.cli.commands import BUILTIN_APPS, app_help, commands
+from ztm.cli.context import Context
+from ztm.cli.failures import FAILED, INTERRUPTED, NO_READER, AgentUnreachableError, status_of
 from ztm.cli.output import complain
 from ztm.errors import UsageError, ZtmError
 
@@ -25,16 +26,6 @@ USAGE = """Usage:
 
   ztm mesh <mesh name> <cmd> ...
   ztm mesh <mesh name> <app> ..."""
-
-APPS = frozenset({"tunnel"})
-"""Names of the built-in apps that have commands; their provider is ``ztm``."""
-_PREFIXES = ("mesh", "ep", "endpoint")
-
-
-def grammar() -> Grammar[Context]:
-    """All commands of `ztm` itself, in the order of their help."""
-    groups = (version, config, run, user, mesh, endpoint, objects, observe)
-    return Grammar("ztm", tuple(command for group in groups for command in group.COMMANDS))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,29 +53,29 @@ def run_words(words: Sequence[str]) -> int:
     Raises:
         ZtmError: it failed; the message is for people.
     """
+    if words[:1] == [completion.HIDDEN]:
+        return completion.answer(words[1:])
     _check_text(words)
-    context, rest = _prefixes(words)
-    commands = grammar()
+    target, rest = shared.leading(words)
+    grammar = commands()
     if not rest:
-        raise UsageError(f"no command given. {commands.hint()}")
-    first = rest[0]
-    if first in ("-h", "--help"):
-        rest[0] = first = "help"
-    if first == "--version":
-        rest[0] = first = "version"
+        raise UsageError(f"no command given. {grammar.hint()}")
+    first = {"-h": "help", "--help": "help", "--version": "version"}.get(rest[0], rest[0])
     if first == "help":
-        return _help(context, commands, rest[1:])
-    if _app(first):
-        return _run_app(context, _app(first), first, rest[1:])
-    if not commands.knows(first):
-        names = [*(command.words[0][0] for command in commands.commands), *APPS, "help", *_PREFIXES]
-        raise UsageError(f"unknown command or app: {first}{suggestion(first, names)}. {commands.hint()}")
+        return _help(target, grammar, rest[1:])
+    if not grammar.knows(first):
+        return _run_app(target, grammar, first, rest[1:])
     if wants_help(rest):
-        return _help(context, commands, rest)
-    command, arguments = commands.parse(rest)
-    if command.local and context.named_endpoint:
-        raise UsageError(f"'ztm {command.name}' concerns this machine's agent only: leave the prefix 'ep' out")
-    return command.run(context, arguments) or 0
+        return _help(target, grammar, rest)
+    command, arguments = grammar.parse([first, *rest[1:]])
+    return _run(command, arguments, target)
+
+
+def _run(command: Command[Context, int | None], arguments: Arguments, target: shared.Target) -> int:
+    target = target.named_by(command, arguments)
+    if command.local and target.endpoint:
+        raise UsageError(f"'ztm {command.name}' concerns this machine's agent only: name no endpoint")
+    return command.run(target.context(), arguments) or 0
 
 
 def _check_text(words: Sequence[str]) -> None:
@@ -96,58 +87,30 @@ def _check_text(words: Sequence[str]) -> None:
             raise UsageError(f"not UTF-8 text: {word!r}") from None
 
 
-def _prefixes(words: Sequence[str]) -> tuple[Context, list[str]]:
-    """Take the leading ``mesh M`` and ``ep [M/]E`` off `words` (spec cli 3)."""
-    mesh = endpoint = ""
-    rest = list(words)
-    while rest and rest[0] in _PREFIXES:
-        named = "".join(rest[1:2])
-        if named in ("-h", "--help"):
-            return Context(), ["help"]
-        in_mesh, on_endpoint = _named(rest[0], named)
-        if (mesh and in_mesh and mesh != in_mesh) or (endpoint and on_endpoint):
-            raise UsageError(f"the prefix '{rest[0]} {named}' contradicts the one before it")
-        mesh, endpoint = in_mesh or mesh, on_endpoint or endpoint
-        rest = rest[2:]
-    return Context(mesh=mesh, endpoint=endpoint), rest
-
-
-def _named(prefix: str, word: str) -> tuple[str, str]:
-    """The mesh and the endpoint, each perhaps empty, that `word` names after `prefix`."""
-    kind = "mesh" if prefix == "mesh" else "endpoint"
-    mesh, _, endpoint = (word, "", "") if kind == "mesh" else word.rpartition("/")
-    if not (mesh if kind == "mesh" else endpoint) or word.startswith("-"):
-        raise UsageError(f"missing {kind} name after '{prefix}'")
-    if "/" in mesh:
-        raise UsageError(f"invalid character '/' in name '{mesh}'")
-    return mesh, endpoint
-
-
-def _help(context: Context, commands: Grammar[Context], words: Sequence[str]) -> int:
-    if words and _app(words[0]):
-        return _run_app(context, _app(words[0]), words[0], ["help", *words[1:]])
-    context.out(help_text(commands, words, usage=USAGE))
+def _help(target: shared.Target, grammar: Grammar[Context, int | None], words: Sequence[str]) -> int:
+    if words and words[0] in BUILTIN_APPS:
+        return _run_app(target, grammar, words[0], ["help", *words[1:]])
+    target.context().out(help_text(grammar, words, usage=USAGE))
     return 0
 
 
-def _app(word: str) -> str:
-    """The built-in app that `word` names, with or without its provider, or an empty text."""
-    name = word.removeprefix("ztm/")
-    return name if name in APPS else ""
+def _run_app(target: shared.Target, grammar: Grammar[Context, int | None], typed: str, words: Sequence[str]) -> int:
+    """Run a command of an app; a word that names none is most likely a command mistyped."""
+    from ztm.cli import appcall
 
-
-def _run_app(context: Context, name: str, typed: str, words: Sequence[str]) -> int:
-    from ztm.apps.tunnel.cli import COMMANDS, NOTES
-
-    commands = Grammar(f"ztm {typed}", COMMANDS)
-    app = AppContext(context, f"ztm/{name}")
-    if words and (words[0] == "help" or wants_help(words)):
-        app.out(help_text(commands, words[1:] if words[0] == "help" else words, notes=NOTES))
+    target, rest = target.named_among(words)
+    wanted = rest[1:] if rest[:1] == ["help"] else rest if wants_help(rest) else None
+    shown = app_help(typed, wanted) if wanted is not None else ""
+    if shown:
+        target.context().out(shown)
         return 0
-    if not words:
-        raise UsageError(f"no command given. {commands.hint()}")
-    command, arguments = commands.parse(words)
-    return command.run(app, arguments) or 0
+    try:
+        return appcall.run(target.context(), typed, rest)
+    except (appcall.UnknownAppError, AgentUnreachableError):
+        if typed in BUILTIN_APPS or "/" in typed:
+            raise
+        names = [*(command.words[0][0] for command in grammar.commands), *BUILTIN_APPS, "help", *shared.PREFIXES]
+        raise UsageError(f"unknown command or app: {typed}{suggestion(typed, names)}. {grammar.hint()}") from None
 
 
 def _discard_output() -> None:

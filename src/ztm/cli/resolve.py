@@ -5,6 +5,7 @@ Each function asks the agent once; none of them changes anything.
 Source: spec cli.md section 3.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ztm.apps.command import EndpointRef
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ztm.cli.client import AgentClient
 
 PAGE = 100
-"""Endpoints asked for at a time: what an agent gives at most (spec agent-api 6)."""
+"""Rows asked for at a time: what an agent gives at most (spec agent-api 6)."""
 
 
 def mesh_path(mesh: str) -> str:
@@ -62,12 +63,22 @@ def named_mesh(client: "AgentClient", name: str) -> dict[str, Any]:
 
 def list_endpoints(client: "AgentClient", mesh: str, **filters: str) -> list[dict[str, Any]]:
     """All endpoints that pass the filters (``id``, ``name``, ``user``, ``keyword``), in the hub's order."""
+    return _pages(client, f"{mesh_path(mesh)}/endpoints", "id", filters)
+
+
+def list_users(client: "AgentClient", mesh: str, name: str = "") -> list[dict[str, Any]]:
+    """All users who have an endpoint, or the one called `name`."""
+    return _pages(client, f"{mesh_path(mesh)}/users", "name", {"name": name} if name else {})
+
+
+def _pages(client: "AgentClient", path: str, key: str, filters: Mapping[str, str]) -> list[dict[str, Any]]:
+    """All rows of a list that the agent gives a page at a time; no two have the same `key`."""
     found: dict[str, dict[str, Any]] = {}
     while True:
         fields = {**filters, "limit": str(PAGE), "offset": str(len(found))}
         query = "&".join(f"{name}={encode(value)}" for name, value in fields.items())
-        page = client.request("GET", f"{mesh_path(mesh)}/endpoints?{query}") or []
-        fresh = {endpoint["id"]: endpoint for endpoint in page if endpoint["id"] not in found}
+        page = client.request("GET", f"{path}?{query}") or []
+        fresh = {one[key]: one for one in page if one[key] not in found}
         found |= fresh
         if len(page) < PAGE or not fresh:
             return list(found.values())

@@ -1,6 +1,6 @@
-"""The command line's own settings: ``~/.ztm.conf``, and the environment, which wins over it.
+"""The command line's own settings: its file, and the environment, which wins over it.
 
-The agent's settings are not here.
+The agent's settings are not here, and nothing is asked of an agent.
 
 Source: spec cli.md section 4.
 """
@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ztm.cli.files import write_private
+from ztm.errors import UsageError
 
 if TYPE_CHECKING:
     from ztm.model import Address
 
 DEFAULTS = {"agent": "localhost:7777", "mesh": ""}
 VARIABLES = {"agent": "ZTM_AGENT", "mesh": "ZTM_MESH"}
+UNIX = "unix:"
+"""Begins the address of an agent that listens on a Unix socket; the socket's path follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,33 @@ class Setting:
     source: str
     """The name of the environment variable, the path of the file, or ``default``."""
 
+    @property
+    def origin(self) -> str:
+        """One word for `source`: ``env``, ``file`` or ``default``."""
+        if self.source in VARIABLES.values():
+            return "env"
+        return "default" if self.source == "default" else "file"
+
+
+def home() -> Path:
+    """The home directory: ``HOME``, or what the system knows of this user where it is not set."""
+    given = os.environ.get("HOME", "")
+    if given:
+        return Path(given)
+    try:
+        import pwd
+
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except (ImportError, KeyError):
+        return Path.home()
+
 
 def path() -> Path:
-    """Where the settings are kept."""
-    return Path.home() / ".ztm.conf"
+    """Where the settings are kept: ``~/.ztm.conf``, or ``ztm/ztm.conf`` below ``XDG_CONFIG_HOME`` if that is there."""
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    below = Path(base) if Path(base).is_absolute() else home() / ".config"
+    standard = below / "ztm" / "ztm.conf"
+    return standard if standard.is_file() else home() / ".ztm.conf"
 
 
 def load() -> dict[str, Any]:
@@ -65,12 +91,65 @@ def effective(key: str) -> Setting:
     return Setting(DEFAULTS[key], "default")
 
 
+def checked(key: str, value: str) -> str:
+    """Return `value` if the setting `key` may have it.
+
+    Raises:
+        UsageError: it may not; or there is no such setting.
+    """
+    if key == "agent":
+        if socket_path(value) is None:
+            _address(value)
+        return value
+    if key == "mesh":
+        from ztm.model import check_name
+
+        return check_name("mesh", value)
+    raise UsageError(f"no such setting: {key} ({' or '.join(DEFAULTS)})")
+
+
+def agent_socket() -> Path | None:
+    """The Unix socket on which the agent listens, or None where the setting names a port.
+
+    Raises:
+        UsageError: the setting names no absolute path.
+    """
+    return socket_path(effective("agent").value)
+
+
+def socket_path(text: str) -> Path | None:
+    """The path in ``unix:/path`` (``~`` is the home directory), or None if `text` is of another form.
+
+    Raises:
+        UsageError: the path is not absolute.
+    """
+    if not text.startswith(UNIX):
+        return None
+    named = text.removeprefix(UNIX)
+    found = home() / named[2:] if named.startswith("~/") else Path(named)
+    if not found.is_absolute():
+        raise UsageError(f"not an agent's address: {text!r} (write unix:/path/of/its/socket)")
+    return found
+
+
 def agent_address() -> "Address":
     """Where the agent listens: ``host:port``, ``:port`` or a port alone.
 
     Raises:
-        UsageError: the setting is none of these.
+        UsageError: the setting is none of these; it says where the setting comes from.
     """
+    setting = effective("agent")
+    try:
+        return _address(setting.value)
+    except UsageError as error:
+        if setting.origin == "default":
+            raise
+        raise UsageError(f"{error} (set by {setting.source})") from None
+
+
+def _address(text: str) -> "Address":
     from ztm.model import Address
 
-    return Address.parse(effective("agent").value, "localhost")
+    if "://" in text:
+        raise UsageError(f"not an address: {text!r} (an agent's address is host:port, without a scheme)")
+    return Address.parse(text, "localhost")

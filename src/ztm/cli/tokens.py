@@ -14,6 +14,8 @@ from ztm.model import Address
 
 VARIABLE = "ZTM_TOKEN"
 """Environment variable whose text is used as the token, whatever the pointers say."""
+SERVICES = Path("/run/ztm-agent")
+"""Where an agent that is a service of the machine leaves its pointer; only its user and root may look there."""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})
 """Hosts that mean this machine, in a pointer or in a setting; a wildcard listens on loopback too."""
 
@@ -31,7 +33,8 @@ def credentials(address: Address) -> tuple[Credential, ...]:
     given = os.environ.get(VARIABLE, "").strip()
     if given:
         return (Credential("", given),)
-    pointers = sorted((Path.home() / ".ztm" / "agents").glob("*.json"), key=_changed, reverse=True)
+    places = (Path.home() / ".ztm" / "agents", SERVICES)
+    pointers = sorted((one for place in places for one in place.glob("*.json")), key=_changed, reverse=True)
     return tuple(found for found in (_credential(pointer, address) for pointer in pointers) if found)
 
 

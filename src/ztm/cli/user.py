@@ -1,14 +1,15 @@
-"""Users: this user's identity, inviting others and shutting them out.
+"""Users: this user's identity, inviting others, shutting them out and letting them in again.
 
-Who may do so is decided by the hub.
+Who may do so is decided by the hub. How users are shown is in `users`.
 """
 
-import sys
 from pathlib import Path
 
+from ztm.apps.formats import NO_HEADERS, OUTPUT, SORT, Listing, chosen_format, sorted_by
 from ztm.apps.grammar import Arguments, Command, Option
-from ztm.cli.context import Context, attempting
-from ztm.errors import CertificateError, ZtmError
+from ztm.cli.context import YES, Context, attempting
+from ztm.cli.watch import WATCH
+from ztm.errors import CertificateError, ForbiddenError, NotFoundError
 from ztm.wire.paths import encode
 
 KEY_BEGIN = "-----BEGIN PUBLIC KEY-----"
@@ -49,27 +50,90 @@ def invite(context: Context, arguments: Arguments) -> None:
 
 
 def evict(context: Context, arguments: Arguments) -> None:
-    """Shut a user out of the mesh; asks first on a terminal.
+    """Shut a user out of the mesh, and say what that did; asks first on a terminal.
 
     Raises:
         ForbiddenError: this endpoint's user is not root, or root itself was named.
-        NotFoundError: nobody of that name is known to the hub.
+        NotFoundError: nobody of that name has an endpoint.
     """
-    user = arguments.word("username")
-    mesh = context.mesh
-    if not arguments.flag("--yes") and sys.stdin is not None and sys.stdin.isatty():
-        _confirm(f"Evict user '{user}' from mesh '{mesh}', cutting all of its connections?")
-    with attempting(f"cannot evict '{user}' from mesh '{mesh}'"):
-        context.ask("DELETE", f"/users/{encode(user)}")
+    from ztm.model import ROOT
+
+    user, mesh = arguments.word("username"), context.mesh
+    what = f"cannot evict '{user}' from mesh '{mesh}'"
+    if user == ROOT:
+        raise ForbiddenError(f"{what}: root cannot be evicted")
+    _check_root(context, what, "evict")
+    count = _endpoint_count(context, user)
+    if not count and not arguments.flag("--force"):
+        raise NotFoundError(
+            f"{what}: no endpoint of that user is known (see 'ztm user list'); --force evicts the name anyhow"
+        )
+    cut = _counted(count, "endpoint")
+    context.confirm(f"Evict user '{user}' from mesh '{mesh}', cutting off {cut}?", arguments)
+    with attempting(what):
+        context.ask("DELETE", f"/users/{encode(user)}{'' if count else '?force=true'}")
+    context.out(f"Evicted {user} from mesh {mesh}: {cut} cut off; a permit issued from now on lets {user} in again")
 
 
-def _confirm(question: str) -> None:
-    from ztm.cli.output import clean
+def _endpoint_count(context: Context, user: str) -> int:
+    """How many endpoints of a user the hub knows."""
+    try:
+        found = context.ask("GET", f"/users/{encode(user)}") or {}
+    except NotFoundError:
+        return 0
+    return int((found.get("endpoints") or {}).get("count") or 0)
 
-    sys.stderr.write(f"{clean(question)} [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise ZtmError("nothing was changed")
+
+def _check_root(context: Context, what: str, verb: str) -> None:
+    """Refuse here what the hub would refuse anyhow: v1's agents do not tell when it does.
+
+    Raises:
+        ForbiddenError: the mesh was not joined as root.
+    """
+    from ztm.model import ROOT
+
+    user = context.mesh_object["agent"].get("username")
+    if user != ROOT:
+        raise ForbiddenError(f"{what}: only root may {verb}, and that mesh is joined as '{user}'")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def readmit(context: Context, arguments: Arguments) -> None:
+    """Undo an eviction, so that the user's permits and certificates are good again, and say so.
+
+    Raises:
+        ForbiddenError: this endpoint's user is not root.
+        NotFoundError: the user is not evicted.
+    """
+    user, mesh = arguments.word("username"), context.mesh
+    what = f"cannot readmit '{user}' to mesh '{mesh}'"
+    _check_root(context, what, "readmit")
+    with attempting(what):
+        context.ask("DELETE", f"/evictions/{encode(user)}")
+    context.out(f"Readmitted {user} to mesh {mesh}: certificates from before the eviction are good again")
+
+
+def list_users(context: Context, arguments: Arguments) -> int | None:
+    """Print the users of the mesh: those who have an endpoint, and those who are evicted.
+
+    Raises:
+        UsageError: there is no such column.
+    """
+    from ztm.cli.users import listing
+    from ztm.cli.watch import watch
+
+    chosen_format(arguments)
+
+    def find() -> Listing:
+        return sorted_by(listing(context, ""), arguments)
+
+    if arguments.flag(WATCH.name):
+        return watch(context, arguments, find, ("mesh", "endpoint"), context.mesh)
+    context.show(find(), arguments)
+    return None
 
 
 COMMANDS = (
@@ -90,7 +154,22 @@ COMMANDS = (
         title="Shut a user out of the mesh",
         run=evict,
         local=True,
-        options=(Option("--yes", "", "Do not ask for confirmation", "-y"),),
-        notes="Only root can evict. A permit issued to the user later works again.",
+        options=(Option("--force", "", "Evict a name of which no endpoint is known"), YES),
+        notes="Only root can evict. A permit issued to the user later works again; 'ztm user readmit' undoes it all.",
+    ),
+    Command(
+        usage="user|users list",
+        title="List the users of the mesh",
+        run=list_users,
+        local=True,
+        options=(OUTPUT, NO_HEADERS, SORT, WATCH),
+        notes="Users who have an endpoint now, and users who are evicted. A permit that was never used is not known.",
+    ),
+    Command(
+        usage="user|users readmit <username>",
+        title="Undo the eviction of a user",
+        run=readmit,
+        local=True,
+        notes="Only root can. Every certificate and permit of the user that has not expired is good again.",
     ),
 )

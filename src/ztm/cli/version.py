@@ -4,6 +4,7 @@ import sys
 
 from ztm import __version__
 from ztm.apps.grammar import Arguments, Command, Option
+from ztm.build import built
 from ztm.cli.context import Context
 
 EDITION = "Python"
@@ -12,9 +13,9 @@ EDITION = "Python"
 
 def version_object() -> dict[str, dict[str, str]]:
     """The version as JSON; the runtime is told under the name that v1 peers show (spec cli 6)."""
-    python = ".".join(map(str, sys.version_info[:3]))
+    python, build = ".".join(map(str, sys.version_info[:3])), built()
     return {
-        "ztm": {"edition": EDITION, "tag": f"v{__version__}", "commit": "", "date": ""},
+        "ztm": {"edition": EDITION, "tag": f"v{__version__}", "commit": build.commit, "date": build.date},
         "pipy": {"tag": f"python {python}", "commit": "", "date": ""},
     }
 
@@ -30,7 +31,7 @@ def version(context: Context, arguments: Arguments) -> None:
     lines: list[str] = []
     for part, fields in (("ZTM", shown["ztm"]), ("Pipy", shown["pipy"])):
         widest = max(map(len, fields))
-        lines += [f"{part}:", *(f"  {name.capitalize():<{widest}}: {text}".rstrip() for name, text in fields.items())]
+        lines += [f"{part}:", *(f"  {name.capitalize():<{widest}}: {text or 'n/a'}" for name, text in fields.items())]
     context.out("\n".join(lines))
 
 

@@ -7,7 +7,7 @@ Source: spec mesh-protocol 11, 12; spec apps-network 1.3.
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from ztm.errors import LimitError, UsageError
+from ztm.errors import ForbiddenError, LimitError, UsageError
 from ztm.model import Acl
 
 MAX_PATH = 1024
@@ -44,6 +44,24 @@ def owner_of(path: str) -> str | None:
     """The user whose file `path` is, or None if no file can be there."""
     found = _FILE.fullmatch(path)
     return found["owner"] if found else None
+
+
+def check_owner(path: str, user: str) -> None:
+    """Make sure that `path` is one where `user` may create, change and delete.
+
+    Raises:
+        ForbiddenError: it belongs to another user, or is where no user has files; the message says where they may be.
+
+    Source: spec mesh-protocol 12.
+    """
+    owner = owner_of(path)
+    if user and owner == user:
+        return
+    whose = f"it belongs to user {owner}" if owner else "nobody has files there"
+    raise ForbiddenError(
+        f"user {user or '(none)'} may not change {path}: {whose}; use /users/{user}/... (private) or "
+        f"/shared/{user}/... (for all to read), also below /apps/<provider>/<app>"
+    )
 
 
 def may_read(path: str, user: str, acls: Mapping[str, Acl]) -> bool:

@@ -17,17 +17,57 @@ MAX_FILES = 100_000
 """Entries of one user, tombstones included; some 50 MB of hub memory."""
 
 
-def file_hash(content: bytes, path: str) -> str:
-    """The hash that names `content` at `path`, lower-case hex.
+class FileHash:
+    """The hash that names a content at `path`, of a content that comes piece by piece.
 
     SHA-256 over the content, its size in decimal, and the path in UTF-8. Source: spec mesh-protocol 11.
     """
-    return sha256(content + str(len(content)).encode() + path.encode()).hexdigest()
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._sum = sha256()
+        self.size = 0
+        """Bytes of content so far."""
+
+    def update(self, data: bytes | bytearray) -> None:
+        """Add the next piece of content."""
+        self._sum.update(data)
+        self.size += len(data)
+
+    def hexdigest(self) -> str:
+        """The hash of the content so far, lower-case hex."""
+        whole = self._sum.copy()
+        whole.update(str(self.size).encode() + self._path.encode())
+        return whole.hexdigest()
+
+
+def file_hash(content: bytes, path: str) -> str:
+    """The hash that names `content` at `path`; see `FileHash`."""
+    hashed = FileHash(path)
+    hashed.update(content)
+    return hashed.hexdigest()
 
 
 def deleted_hash(path: str) -> str:
     """The hash of the tombstone at `path`: no content, and ``-1`` for the size."""
     return sha256(b"-1" + path.encode()).hexdigest()
+
+
+def mesh_path(text: str) -> str:
+    """The mesh path that a person or URL means by `text`: with a leading slash, ``.`` and ``..`` resolved.
+
+    Raises:
+        UsageError: nothing is left of it, it is too long, or it has a control character.
+
+    Source: spec agent-api 7.
+    """
+    segments: list[str] = []
+    for segment in text.split("/"):
+        if segment == "..":
+            del segments[-1:]
+        elif segment not in ("", "."):
+            segments.append(segment)
+    return check_path("/" + "/".join(segments))
 
 
 class FileTable:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ztm.errors import UsageError
+from ztm.hub.ca_service import CaService
+from ztm.logs import LogOptions
 from ztm.model import Address
 from ztm.net.base import SessionLimits
 from ztm.net.scope import HttpLimits
@@ -20,6 +22,15 @@ class HubConfig:
     """Addresses that agents can reach this hub by; they go into permits."""
     permit: Path | None = None
     """Where the root permit is written when it is first made."""
+    ca: CaService | None = None
+    """Signs certificates instead of an own CA."""
+    signature: str = ""
+    """Kind of new keys (``ML-DSA-65``); empty for EC P-256."""
+    drain: float = 10.0
+    """How long streams may go on when the hub is told to stop."""
+    metrics: Address | None = None
+    """Where ``/metrics`` and ``/healthz`` are served; nowhere without."""
+    logs: LogOptions = field(default_factory=LogOptions)
     max_agents: int = 100
     """Live endpoints; one more is refused with 429."""
     max_sessions: int = 1000

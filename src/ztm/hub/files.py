@@ -97,7 +97,10 @@ class Files:
         return found is not None and found.online
 
     async def data(self, request: Request) -> Response:
-        """A file's content from an endpoint that has it, for who may see that file (spec W24)."""
+        """A file's content from an endpoint that has it, for who may see that file (spec W24).
+
+        The endpoint is told who asks; v1's ignore that.
+        """
         link: Link = request.link
         endpoint, digest = request.params["ep"], request.params["hash"]
         path = self._state.files.path_of(digest)
@@ -105,7 +108,7 @@ class Files:
             raise NotFoundError("")
         if self._state.registry.control(endpoint) is None:
             raise NotFoundError("")
-        return await self._sessions.fetch(endpoint, paths.fill(paths.FILE_DATA, hash=digest))
+        return await self._sessions.fetch(endpoint, paths.fill(paths.FILE_DATA, {"username": link.user}, hash=digest))
 
     async def set_acls(self, request: Request) -> Response:
         """An agent says who may see what its user owns; answered when it is on disk."""

@@ -48,6 +48,10 @@ class Link:
             raise NotFoundError(NO_SESSION)
         return self.endpoint
 
+    def end(self) -> None:
+        """End the connection once all that was sent on it has left."""
+        self._stream.end()
+
     def cut(self, reason: str) -> None:
         """End the connection and all that it carries."""
         self._stream.abort(reason)

@@ -8,10 +8,20 @@ costs one round trip of the whole way (spec mesh-protocol 8.5).
 import asyncio
 import logging
 
-from ztm.errors import BrokenStreamError, DeadlineError, ForbiddenError, LimitError, NotFoundError, UsageError
+from ztm.errors import (
+    BrokenStreamError,
+    DeadlineError,
+    ForbiddenError,
+    LimitError,
+    NotFoundError,
+    UnreachableError,
+    UsageError,
+    ZtmError,
+)
 from ztm.hub.link import Link
 from ztm.hub.sessions import AgentSessions, check_status
 from ztm.hub.state import HubState
+from ztm.logs import about
 from ztm.model import check_uuid
 from ztm.net.base import Exchange, Headers
 from ztm.rest.message import Request, Response
@@ -40,7 +50,17 @@ class Relay:
             UnreachableError: no session leads to the endpoint.
             DeadlineError: the target neither took nor refused the stream in time.
         """
+        try:
+            return await self._connect(request)
+        except ZtmError as error:
+            if not request.upgrade.accepted:
+                self._state.counts.refuse(error)
+            raise
+
+    async def _connect(self, request: Request) -> Response:
         state = self._state
+        if state.is_stopping:
+            raise UnreachableError("the hub is stopping and takes no new streams")
         target = request.params["ep"]
         if state.registry.endpoint(target, state.network.wall()) is None:
             raise NotFoundError("Endpoint not found")
@@ -49,7 +69,9 @@ class Relay:
             raise LimitError("Too many forwarding sessions")
         state.relayed += 1
         try:
-            return await self._join(request, source, target)
+            state.counts.asked += 1
+            with about(endpoint=source, target=target, stream=str(state.counts.asked)):
+                return await self._join(request, source, target)
         finally:
             state.relayed -= 1
 
@@ -65,16 +87,28 @@ class Relay:
         return source
 
     async def _join(self, request: Request, source: str, target: str) -> Response:
-        network, traffic = self._state.network, self._state.traffic
+        network, traffic, counts = self._state.network, self._state.traffic, self._state.counts
         caller = request.upgrade.stream
+
+        def to_target(size: int) -> None:
+            counts.to_target += size
+            traffic.add(source, target, size)
+
+        def from_target(size: int) -> None:
+            counts.from_target += size
+            traffic.add(target, source, size)
+
         stream = (await self._sessions.pick(target)).open(self._head(request, source))
         try:
-            there = network.pipe(caller, stream, lambda size: traffic.add(source, target, size))
+            there = network.pipe(caller, stream, to_target)
             status, headers = await self._answer(stream)
             if not 200 <= status <= 299:
+                counts.streams_refused["target"] += 1
                 return await self._refusal(check_status(status), headers, stream)
+            counts.streams += 1
+            log.debug("an app stream begins")
             request.upgrade.accept([field for field in headers if field[0].startswith("ztm-")])
-            await network.pipe(stream, caller, lambda size: traffic.add(target, source, size))
+            await network.pipe(stream, caller, from_target)
             await there
             await stream.ended()  # what waits for a window must leave before the stream is given up
             await caller.ended()
@@ -86,6 +120,7 @@ class Relay:
         finally:
             if not stream.is_over:
                 stream.abort("no longer relayed")
+            log.debug("an app stream is over")
 
     def _head(self, request: Request, source: str) -> Headers:
         """What the target is told, all of it as the hub knows it and not as the caller wrote it."""

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from ztm.errors import DeadlineError, NotFoundError, RefusedError, UnreachableError, ZtmError
 from ztm.hub.link import Link
 from ztm.hub.state import HubState
+from ztm.logs import bind
 from ztm.model import check_name, check_uuid
 from ztm.net.base import Exchange, Headers, Session
 from ztm.rest.client import call, call_ok
@@ -25,6 +26,8 @@ LOOK_AGAIN = 0.1
 """Seconds between two looks for a session that answers."""
 UNRESPONSIVE = 2.5
 """Seconds of an unanswered PING after which another session is preferred."""
+OFFER = 3.0
+"""Seconds that much data waits for a session of its own."""
 ASK_AGAIN = 30.0
 """Seconds for which an agent that offered no passive session is not asked for one again."""
 
@@ -57,6 +60,7 @@ class AgentSessions:
         endpoint = check_uuid("endpoint", request.params["ep"])
         self._state.registry.may_claim(endpoint, link.owner)
         sid = request.query.get("sid")
+        bind(endpoint=endpoint, session=sid[:36] if sid else "")
         session = self._passive(request, link, endpoint, sid) if sid else self._control(request, link, endpoint)
         try:
             await (self._until_idle(session) if sid else self._keep_pinging(endpoint, session))
@@ -78,6 +82,7 @@ class AgentSessions:
         link.endpoint = endpoint
         session = self._session(request, link)
         state.registry.attach(endpoint, name, link.owner, session, link.remote, now)
+        state.counts.sessions += 1
         log.info("endpoint %s (%s of %s) connected from %s", endpoint, name, link.user, link.remote)
         return session
 
@@ -167,6 +172,20 @@ class AgentSessions:
             raise UnreachableError("Agent not found")
         return session
 
+    async def _roomy(self, endpoint: str) -> Session:
+        """The session for much data: a passive one if the agent soon offers one, so that pings need not wait for it.
+
+        Raises:
+            UnreachableError: no session leads to the endpoint now.
+        """
+        control = self.control(endpoint)
+        session = self._best(endpoint)
+        asking = self._asking.get(endpoint)
+        if session is control and asking is not None:
+            await asyncio.wait((asking,), timeout=OFFER)
+            session = self._best(endpoint)
+        return session or control
+
     def _want_passive(self, endpoint: str, control: Session) -> None:
         if endpoint in self._asking or self._state.network.now() < self._ask_at.get(endpoint, 0.0):
             return
@@ -210,7 +229,7 @@ class AgentSessions:
             ZtmError: as `ask`.
         """
         head = ((":method", "GET"), (":scheme", "http"), (":path", target))
-        exchange = self.control(endpoint).open(head, end=True)
+        exchange = (await self._roomy(endpoint)).open(head, end=True)
         seconds = self._state.config.answer_timeout
         try:
             async with asyncio.timeout(seconds):

@@ -13,13 +13,14 @@ from ztm.core.evictions import Evictions
 from ztm.core.files import FileTable
 from ztm.core.registry import Owner, Registry
 from ztm.errors import StorageError
+from ztm.hub.authority import Signer
 from ztm.hub.config import HubConfig
+from ztm.hub.counts import Counts
 from ztm.hub.link import Link
 from ztm.hub.traffic import TrafficMeter
 from ztm.logs import LogRing
 from ztm.model import Acl, Eviction, FileInfo
 from ztm.net.base import Network
-from ztm.pki import Authority
 from ztm.store.hub import HubStore
 
 log = logging.getLogger("ztm.hub")
@@ -28,9 +29,7 @@ log = logging.getLogger("ztm.hub")
 class HubState:
     """Registry, evictions, files, ACLs and the CA of one hub."""
 
-    def __init__(
-        self, config: HubConfig, network: Network, store: HubStore, authority: Authority, logs: LogRing
-    ) -> None:
+    def __init__(self, config: HubConfig, network: Network, store: HubStore, authority: Signer, logs: LogRing) -> None:
         self.config = config
         self.network = network
         self.store = store
@@ -44,10 +43,13 @@ class HubState:
         self.files = FileTable(store.files())
         self.acls: dict[str, Acl] = dict(store.acls())
         self.traffic = TrafficMeter()
+        self.counts = Counts()
         self.relayed = 0
         """App streams open now."""
         self.ports = dict.fromkeys(config.names)
         """Addresses of this hub: the configured names, then those by which agents came."""
+        self.is_stopping = False
+        """No app stream is begun any more."""
         self.links: set[Link] = set()
         """The connections of users now, with or without a session."""
         self._unsaved: dict[str, Eviction | None] = {}

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+from datetime import datetime
 
-from ztm.errors import ForbiddenError, NotFoundError, StorageError, UsageError
+from ztm.errors import CertificateError, ForbiddenError, NotFoundError, StorageError, UsageError
 from ztm.hub.link import Link
 from ztm.hub.state import HubState
 from ztm.model import ROOT, Eviction, check_user
-from ztm.pki import check_public_key, fingerprint, identity_of
+from ztm.pki import Authority, check_public_key, fingerprint, identity_of
 from ztm.rest.message import Request, Response
 from ztm.rest.router import Router
 from ztm.wire import codec, paths
@@ -53,13 +54,23 @@ class Users:
         now = self._state.date()
         evicted = self._state.evictions.of(user)
         earliest = max(int(now.timestamp()), evicted.time + 1 if evicted else 0)
-        certificate = self._state.authority.sign_user(
-            user, public, now, not_before=now.fromtimestamp(earliest, now.tzinfo)
-        )
+        certificate = await self._signed(user, public, now, now.fromtimestamp(earliest, now.tzinfo))
         self._note(user, key, certificate)
         await asyncio.sleep(min(LONGEST_WAIT, max(0.0, earliest - self._state.network.wall())))
         log.info("signed a certificate of user %s for %s", user, link.user)
         return Response(201, certificate)
+
+    async def _signed(self, user: str, public: str, now: datetime, earliest: datetime) -> str:
+        authority = self._state.authority
+        if isinstance(authority, Authority):
+            return authority.sign_user(user, public, now, not_before=earliest)
+        certificate = await asyncio.to_thread(authority.sign_user, user, public, now)
+        evicted = self._state.evictions.of(user)
+        if evicted is not None and identity_of(certificate).not_before.timestamp() <= evicted.time:
+            raise CertificateError(
+                f"user {user} was evicted, and the CA service dates its certificates before that: try again later"
+            )
+        return certificate
 
     def _note(self, user: str, key: str, certificate: str) -> None:
         """Remember the key, so that an eviction of the user finds it."""

@@ -10,6 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Literal
 
 from ztm.errors import CertificateError, ConflictError, DeadlineError, UnreachableError
@@ -19,6 +20,7 @@ from ztm.net.base import (
     Answer,
     Datagrams,
     Listener,
+    LocalListener,
     Meter,
     Received,
     Session,
@@ -29,13 +31,19 @@ from ztm.net.base import (
 from ztm.net.flow import FlowStream, Pipe, splice
 from ztm.net.http2.session import Http2Session
 from ztm.net.listener import check_peer, listen_plain, listen_tls
+from ztm.net.local import LocalSocket
 from ztm.net.process import give_back_memory
+from ztm.net.proxy import Proxy
 from ztm.net.tcp import TcpStream
 from ztm.net.tls import context
 from ztm.net.udp import UdpSocket, bound
 
 SHUTDOWN = 2.0
 """Seconds that a TLS connection may take to say goodbye."""
+FLUSH = 3.0
+"""Seconds that a process which is done gives its peers to take what was sent to them."""
+LOOK_AGAIN = 0.02
+"""Seconds between two looks at whether they have."""
 
 
 class FlowNetwork:
@@ -77,10 +85,16 @@ def _flow(stream: Stream) -> FlowStream:
 
 
 class AioNetwork(FlowNetwork):
-    """See `net.base.Network`. One per process; it holds the TLS contexts made so far."""
+    """See `net.base.Network`. One per process; it holds the TLS contexts made so far.
 
-    def __init__(self) -> None:
+    What is dialled with TLS, which is hubs alone, is dialled through `proxy` if there is one.
+    """
+
+    def __init__(self, proxy: Proxy | None = None) -> None:
+        self._proxy = proxy
         self._contexts: dict[tuple[str, str, bool], ssl.SSLContext] = {}
+        self._live: set[TcpStream] = set()
+        """Every open TCP connection, but those of Unix sockets."""
 
     def now(self) -> float:
         """See `net.base.Network`."""
@@ -96,16 +110,21 @@ class AioNetwork(FlowNetwork):
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
-                _, stream = await loop.create_connection(
-                    TcpStream,
-                    address.host,
-                    address.port,
-                    ssl=secured,
-                    server_hostname="" if secured else None,
-                    ssl_shutdown_timeout=SHUTDOWN if secured else None,
-                )
+                if self._proxy is not None and secured is not None:
+                    sock = await self._proxy.connect(address, timeout=timeout)
+                    stream = await _secured(sock, secured, self._live)
+                else:
+                    _, stream = await loop.create_connection(
+                        lambda: TcpStream(self._live),
+                        address.host,
+                        address.port,
+                        ssl=secured,
+                        server_hostname="" if secured else None,
+                        ssl_shutdown_timeout=SHUTDOWN if secured else None,
+                    )
         except TimeoutError as error:
-            raise DeadlineError(f"no answer from {address} within {timeout:g} s") from error
+            through = f" through the proxy {self._proxy}" if self._proxy is not None and tls is not None else ""
+            raise DeadlineError(f"no answer from {address}{through} within {timeout:g} s") from error
         except ssl.SSLCertVerificationError as error:
             raise CertificateError(f"{address} shows no valid certificate: {_unverified(error)}") from error
         except (OSError, ssl.SSLError, UnicodeError) as error:
@@ -114,16 +133,40 @@ class AioNetwork(FlowNetwork):
             check_peer(stream, tls.admit)
         return stream
 
+    async def adopt(self, opened: socket.socket) -> Stream:
+        """A socket that is connected already, as a stream, which closes it at its end."""
+        _, stream = await asyncio.get_running_loop().create_connection(TcpStream, sock=opened)
+        return stream
+
     async def listen(
         self, address: Address, accept: Accept, tls: TlsConfig | None = None, *, handshakes: int = 256
     ) -> Listener:
         """See `net.base.Network`."""
         try:
             if tls is None:
-                return await listen_plain(address, accept)
-            return await listen_tls(address, accept, self._context(tls, server=True), tls.admit, handshakes)
+                return await listen_plain(address, accept, self._live)
+            secured = self._context(tls, server=True)
+            return await listen_tls(address, accept, secured, tls.admit, handshakes, self._live)
         except (OSError, UnicodeError) as error:
             raise ConflictError(f"cannot listen on {address}: {_why(error)}") from error
+
+    async def flushed(self, seconds: float = FLUSH) -> None:
+        """Wait until the kernel has all that was sent on connections that were ended in order, for `seconds` at most.
+
+        A process that ends without it may take the last bytes of a finished stream with it.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while any(stream.is_leaving for stream in self._live):
+                    await asyncio.sleep(LOOK_AGAIN)
+
+    async def listen_local(self, path: Path, accept: Accept, admit: Callable[[int], bool]) -> LocalListener:
+        """See `net.base.Network`."""
+        if not hasattr(socket, "AF_UNIX"):
+            raise ConflictError(f"cannot listen on {path}: this system has no Unix sockets")
+        listener = LocalSocket(path, accept, admit)
+        await listener.open()
+        return listener
 
     def _context(self, tls: TlsConfig, *, server: bool) -> ssl.SSLContext:
         key = (tls.ca, tls.certificate, server)
@@ -152,6 +195,19 @@ class AioNetwork(FlowNetwork):
         except (OSError, UnicodeError) as error:
             raise UnreachableError(f"cannot send to {address} (udp): {_why(error)}") from error
         return made
+
+
+async def _secured(sock: socket.socket, secured: ssl.SSLContext, live: set[TcpStream]) -> TcpStream:
+    """TLS with whoever is at the other end of a connected socket, which is closed if that fails."""
+    loop = asyncio.get_running_loop()
+    try:
+        _, stream = await loop.create_connection(
+            lambda: TcpStream(live), sock=sock, ssl=secured, server_hostname="", ssl_shutdown_timeout=SHUTDOWN
+        )
+    except BaseException:
+        sock.close()
+        raise
+    return stream
 
 
 def _why(error: BaseException) -> str:

@@ -149,8 +149,9 @@ def _split(request: Headers) -> tuple[dict[str, str], RawHeaders]:
     for name in (":method", ":scheme", ":path"):
         if not pseudo.get(name):
             raise UsageError(f"malformed request: no {name}")
-    if ":authority" in pseudo and not any(name == b"host" for name, _ in fields):
-        fields.insert(0, (b"host", pseudo[":authority"].encode("utf-8", "surrogateescape")))
+    host = (b"host", pseudo.get(":authority", "").encode("utf-8", "surrogateescape"))
+    if ":authority" in pseudo and host not in fields:  # beside another one, so that who cares sees both
+        fields.insert(0, host)
     return pseudo, fields
 
 

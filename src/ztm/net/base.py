@@ -9,6 +9,7 @@ bytes, not when they arrive. Nothing here decides who may talk to whom.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from ztm.model import Address, Identity
@@ -193,6 +194,13 @@ class Listener(Protocol):
         """Stop accepting; accepted streams live on."""
 
 
+class LocalListener(Protocol):
+    """An open Unix socket."""
+
+    async def close(self) -> None:
+        """Stop accepting, and remove the socket's file; accepted streams live on."""
+
+
 class Datagrams(Protocol):
     """An open UDP socket."""
 
@@ -242,6 +250,16 @@ class Network(Protocol):
 
         Raises:
             ConflictError: the address is in use or is not ours.
+        """
+
+    async def listen_local(self, path: Path, accept: Accept, admit: Callable[[int], bool]) -> LocalListener:
+        """Accept connections on a Unix socket of mode 0600; each runs `accept` in a task of its own.
+
+        `admit` is called with the OS user id of each peer, as the kernel says it; False cuts the connection,
+        and so does a kernel that does not say. A socket file that nobody answers at is replaced.
+
+        Raises:
+            ConflictError: somebody listens there, the path is something else, or there are no such sockets.
         """
 
     def session(

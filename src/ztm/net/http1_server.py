@@ -79,7 +79,10 @@ async def _no_body() -> Message:
 
 
 def _scope(stream: Stream, request: h11.Request, target: bytes, extensions: Mapping[str, object]) -> Scope:
-    headers = [(name, value) for name, value in request.headers if value or name != b"host"]
+    authority = _authority(request.target)
+    headers = [field for field in request.headers if field[0] != b"host" or (field[1] and authority is None)]
+    if authority is not None:
+        headers.insert(0, (b"host", authority))
     return http_scope(
         stream,
         version=request.http_version.decode(),
@@ -88,6 +91,12 @@ def _scope(stream: Stream, request: h11.Request, target: bytes, extensions: Mapp
         headers=headers,
         extensions=extensions,
     )
+
+
+def _authority(target: bytes) -> bytes | None:
+    """The host that a request-target in absolute form names, which counts instead of Host (RFC 9112 section 3.2.2)."""
+    scheme, found, rest = target.partition(b"://")
+    return rest.partition(b"/")[0].partition(b"?")[0] if found and scheme.isalnum() else None
 
 
 def _origin(target: bytes) -> bytes:

@@ -79,8 +79,10 @@ class Acceptor:
 class Port(Acceptor):
     """A listening port and the connections it has accepted; see `net.base.Listener`."""
 
-    def __init__(self, accept: Accept, sockets: list[socket.socket]) -> None:
+    def __init__(self, accept: Accept, sockets: list[socket.socket], live: set[TcpStream]) -> None:
         super().__init__(accept)
+        self.live = live
+        """Holds its connections, as long as their sockets are open."""
         self._sockets = sockets
         self._name = sockets[0].getsockname()
 
@@ -112,7 +114,7 @@ class _Accepted(TcpStream):
     __slots__ = ("_port",)
 
     def __init__(self, port: Port) -> None:
-        super().__init__()
+        super().__init__(port.live)
         self._port = port
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -121,14 +123,14 @@ class _Accepted(TcpStream):
         self._port.start(self)
 
 
-async def listen_plain(address: Address, accept: Accept) -> Port:
-    """Listen without TLS.
+async def listen_plain(address: Address, accept: Accept, live: set[TcpStream]) -> Port:
+    """Listen without TLS; `live` holds the connections.
 
     Raises:
         OSError: the address cannot be bound.
     """
     sockets = await _bind(address)
-    port = _PlainPort(accept, sockets)
+    port = _PlainPort(accept, sockets, live)
     loop = asyncio.get_running_loop()
     # One server takes them all: the event loop's own accept is the fastest way for short connections.
     servers = [await loop.create_server(lambda: _Accepted(port), sock=sock, backlog=BACKLOG) for sock in sockets]
@@ -153,8 +155,9 @@ class _TlsPort(Port):
         secured: ssl.SSLContext,
         admit: Callable[[Identity], str | None],
         handshakes: int,
+        live: set[TcpStream],
     ) -> None:
-        super().__init__(accept, sockets)
+        super().__init__(accept, sockets, live)
         self._secured = secured
         self._admit = admit
         self._room = handshakes
@@ -182,7 +185,7 @@ class _TlsPort(Port):
 
     async def _secure(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        stream = TcpStream()
+        stream = TcpStream(self.live)
         try:
             await loop.connect_accepted_socket(
                 lambda: stream, sock, ssl=self._secured, ssl_handshake_timeout=HANDSHAKE, ssl_shutdown_timeout=2.0
@@ -213,13 +216,14 @@ async def listen_tls(
     secured: ssl.SSLContext,
     admit: Callable[[Identity], str | None],
     handshakes: int,
+    live: set[TcpStream],
 ) -> Port:
-    """Listen with mutual TLS.
+    """Listen with mutual TLS; `live` holds the connections.
 
     Raises:
         OSError: the address cannot be bound.
     """
-    return _TlsPort(accept, await _bind(address), secured, admit, handshakes)
+    return _TlsPort(accept, await _bind(address), secured, admit, handshakes, live)
 
 
 async def _bind(address: Address) -> list[socket.socket]:

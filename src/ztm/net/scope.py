@@ -40,6 +40,8 @@ class HttpLimits:
     """Of one request body; beyond it the answer is 413. 0 is no bound."""
     head_seconds: float = 10.0
     """From the first byte of a head to its end; a slower one is cut."""
+    body_seconds: float = 300.0
+    """For the next piece of a body on the local port; a slower one is answered 408. 0 is no bound."""
     idle_seconds: float = 60.0
     """Without a request, before the first and between two. 0 is no bound."""
     linger_seconds: float = 2.0

@@ -32,6 +32,7 @@ class TcpStream(FlowStream, asyncio.Protocol):
         "_identity",
         "_is_own",
         "_is_tls",
+        "_live",
         "_local",
         "_look",
         "_paused",
@@ -41,8 +42,10 @@ class TcpStream(FlowStream, asyncio.Protocol):
         "_waiting",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, live: "set[TcpStream] | None" = None) -> None:
         super().__init__()
+        self._live = live
+        """Holds this stream for as long as its socket is open."""
         self._transport: asyncio.Transport | None = None
         self._identity: Identity | None = None
         self._is_tls = False
@@ -80,12 +83,20 @@ class TcpStream(FlowStream, asyncio.Protocol):
         """See `net.base.Stream`."""
         return self._is_own
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it was ended in order, and bytes wait that the kernel has not taken yet."""
+        transport = self._transport
+        return transport is not None and transport.is_closing() and transport.get_write_buffer_size() > 0
+
     # ------------------------------------------------------------------ from the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands (with TLS: after the handshake)."""
         transport = cast("asyncio.Transport", transport)
         self._transport = transport
+        if self._live is not None:
+            self._live.add(self)
         transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_HIGH // 4)
         self._remote = _address(transport.get_extra_info("peername"))
         self._local = _address(transport.get_extra_info("sockname"))
@@ -135,6 +146,8 @@ class TcpStream(FlowStream, asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone."""
+        if self._live is not None:
+            self._live.discard(self)
         if self._finished and self._sent_end:
             self._check_over()
         else:

@@ -6,7 +6,7 @@ no error message or `repr` holds a private key.
 
 from ztm.pki.authority import Authority
 from ztm.pki.certificates import check_ca, check_certificate, days_left, identity_of, key_matches, verify
-from ztm.pki.keys import check_private_key, check_public_key, fingerprint, new_key, public_key
+from ztm.pki.keys import check_private_key, check_public_key, fingerprint, kind_of, new_key, public_key, quantum_kinds
 from ztm.pki.permits import check_permit, format_permit, parse_permit
 
 __all__ = [
@@ -21,8 +21,10 @@ __all__ = [
     "format_permit",
     "identity_of",
     "key_matches",
+    "kind_of",
     "new_key",
     "parse_permit",
     "public_key",
+    "quantum_kinds",
     "verify",
 ]

@@ -10,7 +10,7 @@ from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from ztm import model
@@ -46,9 +46,13 @@ class Authority:
             raise CertificateError("the CA's private key does not belong to its certificate")
 
     @classmethod
-    def create(cls, now: datetime) -> Self:
-        """A new mesh's authority, EC P-256, valid for `CA_DAYS` from `now` (aware UTC)."""
-        key = keys.load_private(keys.new_key())
+    def create(cls, now: datetime, kind: str = "") -> Self:
+        """A new mesh's authority, valid for `CA_DAYS` from `now` (aware UTC); `kind` of key as in `new_key`.
+
+        Raises:
+            CertificateError: there is no such kind here.
+        """
+        key = keys.load_private(keys.new_key(kind))
         public = key.public_key()
         begin = now.replace(microsecond=0) - CA_BACKDATED
         builder = _builder(model.CA, public, begin, timedelta(days=CA_DAYS) + CA_BACKDATED)
@@ -157,7 +161,7 @@ def _issuer_key(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
 
 
 def _sign(builder: x509.CertificateBuilder, key: keys.PrivateKey) -> str:
-    """Ed25519 brings its own hash; SHA-256 is what v1 signs with."""
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return certificates.dump(builder.sign(key, None))
-    return certificates.dump(builder.sign(key, hashes.SHA256()))
+    """EC and RSA need a hash, and SHA-256 is what v1 signs with; the others bring their own."""
+    if isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        return certificates.dump(builder.sign(key, hashes.SHA256()))
+    return certificates.dump(builder.sign(key, None))

@@ -3,14 +3,27 @@
 Knows nothing of certificates, and never puts a private key into a message.
 """
 
+import contextlib
 import hashlib
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from ztm.errors import CertificateError
+
+_QUANTUM_PRIVATE: dict[str, Any] = {}
+_QUANTUM_PUBLIC: tuple[type, ...] = ()
+with contextlib.suppress(ImportError):  # older releases of the library have none
+    from cryptography.hazmat.primitives.asymmetric import mldsa
+
+    _QUANTUM_PRIVATE = {
+        "ML-DSA-44": mldsa.MLDSA44PrivateKey,
+        "ML-DSA-65": mldsa.MLDSA65PrivateKey,
+        "ML-DSA-87": mldsa.MLDSA87PrivateKey,
+    }
+    _QUANTUM_PUBLIC = (mldsa.MLDSA44PublicKey, mldsa.MLDSA65PublicKey, mldsa.MLDSA87PublicKey)
 
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
@@ -23,9 +36,35 @@ MAX_RSA = 8192
 """Bits: beyond it one signature check costs a peer milliseconds, and gives nothing."""
 
 
-def new_key() -> str:
-    """A fresh EC P-256 private key, PEM PKCS#8 without a passphrase."""
-    return dump_private(ec.generate_private_key(ec.SECP256R1()))
+def quantum_kinds() -> tuple[str, ...]:
+    """Names of the post-quantum kinds of keys that `new_key` can make here (``ML-DSA-65``)."""
+    return tuple(_QUANTUM_PRIVATE)
+
+
+def new_key(kind: str = "") -> str:
+    """A fresh private key, PEM PKCS#8 without a passphrase: EC P-256, or one of `quantum_kinds`.
+
+    Raises:
+        CertificateError: there is no such kind here.
+    """
+    if not kind:
+        return dump_private(ec.generate_private_key(ec.SECP256R1()))
+    if kind not in _QUANTUM_PRIVATE:
+        raise CertificateError(f"keys of the kind {kind!r} cannot be made here")
+    try:
+        return dump_private(_QUANTUM_PRIVATE[kind].generate())
+    except UnsupportedAlgorithm:
+        raise CertificateError(f"keys of the kind {kind} cannot be made here: the library lacks them") from None
+
+
+def kind_of(private_pem: str) -> str:
+    """Which of `quantum_kinds` a private key is; empty for the usual ones.
+
+    Raises:
+        CertificateError: `private_pem` is not a usable private key.
+    """
+    key = load_private(private_pem)
+    return next((name for name, kind in _QUANTUM_PRIVATE.items() if isinstance(key, kind)), "")
 
 
 def public_key(private_pem: str) -> str:
@@ -91,10 +130,10 @@ def load_private(pem: str) -> PrivateKey:
         raise CertificateError("the private key has a passphrase; remove it first (openssl pkey)") from None
     except (ValueError, UnsupportedAlgorithm):
         raise CertificateError("not a private key (expected PEM with BEGIN PRIVATE KEY)") from None
-    if not isinstance(key, PrivateKey):
-        raise CertificateError("private keys must be EC, Ed25519 or RSA")
+    if not isinstance(key, (PrivateKey, *_QUANTUM_PRIVATE.values())):
+        raise CertificateError("private keys must be EC, Ed25519, RSA or ML-DSA")
     check_strength(key.public_key())
-    return key
+    return key  # type: ignore[return-value]
 
 
 def check_strength(key: object) -> PublicKey:
@@ -112,9 +151,9 @@ def check_strength(key: object) -> PublicKey:
                 raise CertificateError(f"the curve {key.curve.name} is not one of {', '.join(CURVES)}")
         case ed25519.Ed25519PublicKey():
             pass
-        case _:
-            raise CertificateError("public keys must be EC, Ed25519 or RSA")
-    return key
+        case _ if not isinstance(key, _QUANTUM_PUBLIC):
+            raise CertificateError("public keys must be EC, Ed25519, RSA or ML-DSA")
+    return key  # type: ignore[return-value]
 
 
 def digest(key: PublicKey) -> str:

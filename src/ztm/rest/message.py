@@ -68,6 +68,11 @@ class Request:
             self._query = parse_query(self.raw_query)
         return self._query
 
+    def every(self, name: str) -> list[str]:
+        """All values of a query parameter that may be given several times."""
+        parts = [part.partition("=") for part in self.raw_query.split("&")]
+        return [unquote(value) for key, _, value in parts if unquote(key) == name and value]
+
     @property
     def headers(self) -> dict[str, str]:
         """Header fields by lower-case name; those sent several times are joined by commas."""
@@ -156,6 +161,8 @@ class Request:
             return msgspec.json.decode(await self.body(limit), type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"the body of {self.method} {self.path} is not as expected: {error}") from error
+        except RecursionError as error:
+            raise UsageError(f"the body of {self.method} {self.path} is nested too deeply") from error
 
     async def gone(self) -> None:
         """Wait until the caller has gone away; for long polls. The body must have been taken before."""

@@ -7,41 +7,25 @@ Source: spec mesh-protocol 4.6, agent-api 1 and 2.
 """
 
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterable, Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote, unquote
 
-from ztm.errors import StorageError, ZtmError
+from ztm.errors import MethodError, NotFoundError, StorageError, ZtmError
 from ztm.net.asgi import ASGIApp, Receive, Scope, Send
+from ztm.rest.etag import with_etag
 from ztm.rest.message import TEXT, Request, Response
+from ztm.rest.route import Handler, Param, Problem, Route
 from ztm.rest.template import Node, Template, split_path
+
+__all__ = ["Handler", "Param", "Problem", "Route", "Router"]
 
 log = logging.getLogger("ztm.rest")
 
-Handler = Callable[[Request], Awaitable[Response | None]]
-"""Answers one request; None only where the request's stream was taken over."""
-
 _REASON_BYTES = 512
 """Bound of the `ztm-error` header, so that a long reason never makes a head too large."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """One method of one path."""
-
-    method: str
-    template: Template
-    handler: Handler
-    decode: bool = True
-    """Whether parameters are percent-decoded."""
-    summary: str = ""
-    body: type | None = None
-    """Type of the request's JSON body, for the description."""
-    answer: type | None = None
-    """Type of the answer's JSON body, for the description."""
-    statuses: Mapping[int, str] = field(default_factory=dict)
-    """Other statuses that it may answer, and when."""
-    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +36,15 @@ class _Mount:
 
 
 class Router:
-    """Routes and mounted applications of one server. Register everything first, then serve."""
+    """Routes and mounted applications of one server. Register everything first, then serve.
 
-    def __init__(self, *, plain: bool = False) -> None:
+    A `plain` one tells errors as text. A `local` one serves the local API: it says in JSON also which path or
+    method it does not know, answers OPTIONS, and gives whole answers to GET an ETag.
+    """
+
+    def __init__(self, *, plain: bool = False, local: bool = False) -> None:
         self._plain = plain
+        self._local = local
         self._routes: Node[dict[str, Route]] = Node()
         self._mounts: Node[_Mount] = Node()
         self.routes: list[Route] = []
@@ -71,12 +60,17 @@ class Router:
         *,
         decode: bool = True,
         summary: str = "",
-        body: type | None = None,
-        answer: type | None = None,
+        body: Any = None,
+        answer: Any = None,
+        answer_type: str = "",
         statuses: Mapping[int, str] | None = None,
+        query: tuple[Param, ...] = (),
+        params: tuple[Param, ...] = (),
+        headers: Mapping[str, str] | None = None,
         tag: str = "",
+        is_open: bool = False,
     ) -> None:
-        """Answer `method` on the paths that fit `template` with `handler`; the rest describes it for people.
+        """Answer `method` on the paths that fit `template` with `handler`; the rest describes it, see `Route`.
 
         Raises:
             ValueError: the template is malformed, or that method of it is taken.
@@ -89,8 +83,13 @@ class Router:
             summary=summary,
             body=body,
             answer=answer,
+            answer_type=answer_type,
             statuses=statuses or {},
+            query=query,
+            params=params,
+            headers=headers or {},
             tag=tag,
+            is_open=is_open,
         )
         node = self._routes.at(route.template)
         node.value = node.value or {}
@@ -131,10 +130,20 @@ class Router:
         if mounted:
             app, below = mounted
             await app(below, receive, send)
-        elif allowed:
-            await _send(Response(405, headers=[("allow", ", ".join(sorted(allowed)))]), send)
         else:
-            await _send(Response(404), send)
+            await _send(self._unserved(method, raw, allowed), send)
+
+    def _unserved(self, method: str, raw: str, allowed: set[str]) -> Response:
+        """The answer where no route fits: bare, as v1's is, but on the local API."""
+        if not self._local:
+            return Response(405, headers=[_allow(allowed)]) if allowed else Response(404)
+        if not allowed:
+            return self._error(NotFoundError(f"there is no {raw} here: see /api/openapi.json"), method)
+        allowed |= {"HEAD", "OPTIONS"} if "GET" in allowed else {"OPTIONS"}
+        if method == "OPTIONS":
+            return Response(204, headers=[_allow(allowed)])
+        refused = self._error(MethodError(f"{raw} does not take {method}"), method)
+        return replace(refused, headers=[*refused.headers, _allow(allowed)])
 
     def _mounted(self, scope: Scope, raw: str) -> tuple[ASGIApp, Scope] | None:
         """The application mounted nearest to the path, and the scope as it shall see it."""
@@ -160,23 +169,31 @@ class Router:
                 raise
             if isinstance(error, StorageError):  # whoever runs this process must learn of it, not only the caller
                 log.error("%s %s: %s", request.method, request.raw_path, error)
-            response = self._error(error, request)
+            response = self._error(error, request.method)
         if _is_taken(request):
             return
         if response is None:
             raise TypeError(f"the handler of {request.method} {request.raw_path} answered nothing")
-        await _send(response, send)
+        await _send(with_etag(request, response) if self._local else response, send)
 
-    def _error(self, error: ZtmError, request: Request) -> Response:
+    def _error(self, error: ZtmError, method: str) -> Response:
         """The answer that an error stands for; on CONNECT the reason is in a header too (spec apps-network 7)."""
         headers = []
-        if request.method == "CONNECT" and error.message:
+        if method == "CONNECT" and error.message:
             headers.append(("ztm-error", quote(error.message, safe=" !\"#$&'()*+,-./:;<=>?@[]_{}~")[:_REASON_BYTES]))
-        if not error.message:
+        if not error.message and not self._local:
             return Response(error.status)
         if self._plain:
             return Response(error.status, error.message, TEXT, headers)
-        return Response(error.status, {"status": error.status, "message": error.message}, headers=headers)
+        return Response(error.status, Problem(error.status, error.message or _phrase(error.status)), headers=headers)
+
+
+def _allow(methods: set[str]) -> tuple[str, str]:
+    return "allow", ", ".join(sorted(methods))
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase
 
 
 def _is_taken(request: Request) -> bool:

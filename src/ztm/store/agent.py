@@ -65,8 +65,10 @@ class AgentStore:
     Source: spec mesh-protocol 19 and agent-api 12.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, key_kind: str = "") -> None:
         secure_directory(directory)
+        self._key_kind = key_kind
+        """Of an identity key that is made here; see `pki.new_key`."""
         self.database = Database(directory / FILE_NAME, AGENT_MIGRATIONS)
 
     def close(self) -> None:
@@ -77,7 +79,7 @@ class AgentStore:
         """The installation's private key (PEM), made on the first call, the same until replaced."""
         rows = self.database.query(_IDENTITY_KEY)
         if not rows or not rows[0][0]:
-            self.database.execute(_FIRST_KEY, (pki.new_key(),))
+            self.database.execute(_FIRST_KEY, (pki.new_key(self._key_kind),))
             rows = self.database.query(_IDENTITY_KEY)
         return str(rows[0][0])
 

@@ -6,12 +6,14 @@ are checked as TLS would check them, and nothing is encrypted.
 
 import asyncio
 import ipaddress
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ztm.errors import BrokenStreamError, CertificateError, ConflictError, DeadlineError, UnreachableError
 from ztm.model import Address
 from ztm.net.aio import FlowNetwork
-from ztm.net.base import Accept, Datagrams, Listener, Received, Stream, TlsConfig
+from ztm.net.base import Accept, Datagrams, Listener, LocalListener, Received, Stream, TlsConfig
 from ztm.net.listener import check_peer
 from ztm.testing.datagrams import SimDatagrams
 from ztm.testing.link import Link, Wire
@@ -128,6 +130,10 @@ class SimNetwork(FlowNetwork):
     def unlisten(self, address: Address) -> None:
         """A listening port was closed."""
         self._ports.pop(address, None)
+
+    async def listen_local(self, path: Path, accept: Accept, admit: Callable[[int], bool]) -> LocalListener:  # noqa: ARG002
+        """See `net.base.Network`; a simulated host has one user and no files."""
+        raise ConflictError(f"cannot listen on {path}: a simulated host has no Unix sockets")
 
     # ------------------------------------------------------------------ UDP
 

@@ -58,6 +58,8 @@ INBOUNDS = "/api/inbound"
 INBOUND = "/api/inbound/{proto}/{name}"
 OUTBOUNDS = "/api/outbound"
 OUTBOUND = "/api/outbound/{proto}/{name}"
+FORWARD_TCP = "/api/forward/tcp/{target}"
+"""Ours: a stream of the same user to ``host:port``, dialled there."""
 
 REST = "rest"
 """The parameter that a final ``*`` fills and gives."""

@@ -9,7 +9,10 @@ Source: spec apps-network 1.2 and 1.3.
 from collections.abc import Callable
 
 from ztm.apps.base import AppContext
+from ztm.apps.command import Console
+from ztm.apps.commandline import run_command
 from ztm.apps.owner import PREFIX, at_owner
+from ztm.apps.tunnel.figures import Figures
 from ztm.apps.tunnel.forms import (
     AppInfo,
     InboundBody,
@@ -19,11 +22,12 @@ from ztm.apps.tunnel.forms import (
     StoredConfig,
     TunnelShown,
 )
+from ztm.apps.tunnel.forward import Forward
 from ztm.apps.tunnel.handlers import OWNER_VIEW, Handlers
 from ztm.apps.tunnel.limits import LIMITS, TunnelLimits
 from ztm.apps.tunnel.service import Tunnels
 from ztm.rest.router import Handler, Router
-from ztm.wire.paths import INBOUND, INBOUNDS, OUTBOUND, OUTBOUNDS, TUNNEL_CONFIG
+from ztm.wire.paths import FORWARD_TCP, INBOUND, INBOUNDS, OUTBOUND, OUTBOUNDS, TUNNEL_CONFIG
 
 _OPENED = {201: "saved; an address may still wait to be free", 507: "it could not be saved, and nothing changed"}
 _CLOSED = {204: "closed, or there was none"}
@@ -33,16 +37,35 @@ _ENTERED = {
     502: "no target could be reached; the header ztm-error says why",
     504: "no target answered in time",
 }
+_FORWARDED = {
+    403: "the endpoint is another user's",
+    404: "no such endpoint, or it does not forward",
+    503: "the target cannot be reached; the header ztm-error says why",
+    504: "the target did not answer in time",
+}
 
 
 class TunnelApp:
     """The tunnel app of one endpoint; see `apps.base.App`."""
 
     def __init__(self, context: AppContext, limits: TunnelLimits = LIMITS) -> None:
+        self._context = context
         self._tunnels = Tunnels(context, limits)
+        self._forward = Forward(context, limits)
+        self._figures = Figures(self._tunnels)
         handlers = Handlers(context, self._tunnels)
-        self.user_api = user_routes(context, handlers)
-        self.peer_api = peer_routes(handlers)
+        self.user_api = user_routes(context, handlers, self._forward)
+        self.peer_api = peer_routes(handlers, self._forward)
+
+    async def command(self, console: Console) -> int:
+        """Run one ``ztm tunnel ...``.
+
+        Raises:
+            BrokenStreamError: the caller went away.
+        """
+        from ztm.apps.tunnel.cli import COMMANDS, NOTES
+
+        return await run_command(self._context, self.user_api, console, COMMANDS, NOTES)
 
     async def start(self) -> None:
         """Take up what was configured before.
@@ -52,12 +75,21 @@ class TunnelApp:
         """
         await self._tunnels.start()
 
+    async def drain(self) -> None:
+        """See `apps.base.Draining`."""
+        await self._tunnels.drain()
+
     async def stop(self) -> None:
         """End listeners and streams."""
+        self._forward.close()
         await self._tunnels.stop()
 
+    def figures(self) -> dict[str, float]:
+        """See `apps.base.Measured`."""
+        return self._figures.now()
 
-def user_routes(context: AppContext, handlers: Handlers) -> Router:
+
+def user_routes(context: AppContext, handlers: Handlers, forward: Forward) -> Router:
     """What the local user may ask of this and, through the mesh, of other endpoints."""
     router = Router()
     router.add("GET", "/api/appinfo", handlers.info, summary="Which app this is, and where", answer=AppInfo)
@@ -77,10 +109,11 @@ def user_routes(context: AppContext, handlers: Handlers) -> Router:
         "GET", _at(PREFIX, OUTBOUNDS), there(handlers.outbounds), summary="Outbounds", answer=list[OutboundShown]
     )
     router.add("GET", _at(PREFIX, OUTBOUND), outbound, summary="One outbound", answer=OutboundShown)
+    router.add("CONNECT", _at(PREFIX, FORWARD_TCP), forward.from_user, summary="Forward a stream", statuses=_FORWARDED)
     return router
 
 
-def peer_routes(handlers: Handlers) -> Router:
+def peer_routes(handlers: Handlers, forward: Forward) -> Router:
     """What other endpoints may ask of this one."""
     router = Router()
     owner = handlers.by_owner
@@ -92,6 +125,7 @@ def peer_routes(handlers: Handlers) -> Router:
     router.add("GET", OUTBOUNDS, usable, summary="Outbounds that you may use", answer=list[OutboundShown])
     router.add("GET", OUTBOUND, handlers.outbound_for_peer, summary="One that you may use", answer=OutboundShown)
     router.add("CONNECT", OUTBOUND, handlers.enter, summary="Go through an outbound", statuses=_ENTERED)
+    router.add("CONNECT", FORWARD_TCP, forward.from_peer, summary="Forward a stream", statuses=_FORWARDED)
     return router
 
 

@@ -5,12 +5,13 @@ It only asks the app's API; whether a listen or a target works is decided and ch
 Source: spec apps-network.md sections 1.1 and 1.2.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Any
 from uuid import UUID
 
-from ztm.apps.command import NO_HEADERS, OUTPUT, AppCommand, wants_json
+from ztm.apps.command import AppCommand, AppCommands
+from ztm.apps.formats import NO_HEADERS, OUTPUT, Description, Listing
 from ztm.apps.grammar import Arguments, Command, Option
 from ztm.errors import NotFoundError, RefusedError, UsageError
 from ztm.model import Address, check_name
@@ -32,38 +33,42 @@ Names are tcp/NAME or udp/NAME; ends of the same name belong together.
 On another endpoint of yours: ztm ep NAME tunnel ..."""
 
 
-def get(context: AppCommand, arguments: Arguments) -> None:
+async def get(context: AppCommand, arguments: Arguments) -> None:
     """Print the tunnels of the mesh, or the ends on the chosen endpoint."""
-    kind, as_json = _kind(arguments, "get", KINDS), wants_json(arguments)
+    kind = _kind(arguments, "get", KINDS)
     path = "/api/tunnels" if kind == "tunnel" else f"/api/endpoints/{context.endpoint.id}/{kind}"
-    found: list[dict[str, Any]] = context.api("GET", path) or []
-    if as_json:
-        context.json(found)
-        return
+    found: list[dict[str, Any]] = await context.api("GET", path) or []
     headings, cells = _COLUMNS[kind]
     # Only ids need looking up: a list without any costs no second request.
-    names = context.endpoint_names() if any(one.get("exits") or one.get("entrances") for one in found) else {}
-    rows = [(f"{one['protocol']}/{one['name']}", *cells(one, names)) for one in found]
-    context.table(headings, rows, headed=not arguments.flag(NO_HEADERS.name))
+    names = await context.endpoint_names() if any(one.get("exits") or one.get("entrances") for one in found) else {}
+
+    def row(one: Mapping[str, Any]) -> tuple[object, ...]:
+        return (_full_name(one), *cells(one, names))
+
+    await context.show(Listing(found, headings, row, name=_full_name), arguments)
 
 
-def _tunnel_cells(tunnel: dict[str, Any], names: dict[str, str]) -> tuple[str, ...]:  # noqa: ARG001
+def _full_name(one: Mapping[str, Any]) -> str:
+    return f"{one['protocol']}/{one['name']}"
+
+
+def _tunnel_cells(tunnel: Mapping[str, Any], names: dict[str, str]) -> tuple[str, ...]:  # noqa: ARG001
     return tuple(
         ", ".join(str(one.get("name") or one["id"]) for one in tunnel.get(end) or ()) for end in ("inbound", "outbound")
     )
 
 
-def _inbound_cells(inbound: dict[str, Any], names: dict[str, str]) -> tuple[str, ...]:
+def _inbound_cells(inbound: Mapping[str, Any], names: dict[str, str]) -> tuple[str, ...]:
     listens = ", ".join(_listen(one) for one in inbound.get("listens") or ())
     return listens, ", ".join(names.get(id_) or id_ for id_ in inbound.get("exits") or ()) or ALL_ENDPOINTS
 
 
-def _outbound_cells(outbound: dict[str, Any], names: dict[str, str]) -> tuple[str, ...]:
+def _outbound_cells(outbound: Mapping[str, Any], names: dict[str, str]) -> tuple[str, ...]:
     targets = ", ".join(_target(one) for one in outbound.get("targets") or ())
     return targets, ", ".join(names.get(id_) or id_ for id_ in outbound.get("entrances") or ()) or ALL_ENDPOINTS
 
 
-_Cells = Callable[[dict[str, Any], dict[str, str]], tuple[str, ...]]
+_Cells = Callable[[Mapping[str, Any], dict[str, str]], tuple[str, ...]]
 _COLUMNS: dict[str, tuple[tuple[str, ...], _Cells]] = {
     "tunnel": (("NAME", "INBOUND", "OUTBOUND"), _tunnel_cells),
     "inbound": (("NAME", "LISTENS", "EXITS"), _inbound_cells),
@@ -71,20 +76,18 @@ _COLUMNS: dict[str, tuple[tuple[str, ...], _Cells]] = {
 }
 
 
-def describe(context: AppCommand, arguments: Arguments) -> None:
+async def describe(context: AppCommand, arguments: Arguments) -> None:
     """Print all about one tunnel, or about its end on the chosen endpoint.
 
     Raises:
         NotFoundError: there is none of that name.
     """
-    kind, as_json = _kind(arguments, "describe", KINDS), wants_json(arguments)
+    kind = _kind(arguments, "describe", KINDS)
     protocol, name = _protocol_and_name(arguments, kind)
-    found = _find(context, kind, protocol, name)
-    if as_json:
-        context.json(found)
-    else:
-        lines = _tunnel_lines(found) if kind == "tunnel" else _end_lines(context, kind, found)
-        context.out("\n".join([f"{kind.capitalize()} {protocol}/{name}", *lines]))
+    found = await _find(context, kind, protocol, name)
+    lines = _tunnel_lines(found) if kind == "tunnel" else await _end_lines(context, kind, found)
+    title = f"{kind.capitalize()} {protocol}/{name}"
+    await context.show(Description(found, "\n".join([title, *lines]), f"{protocol}/{name}"), arguments)
 
 
 def _tunnel_lines(tunnel: dict[str, Any]) -> list[str]:
@@ -95,16 +98,16 @@ def _tunnel_lines(tunnel: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _end_lines(context: AppCommand, kind: str, end: dict[str, Any]) -> list[str]:
+async def _end_lines(context: AppCommand, kind: str, end: dict[str, Any]) -> list[str]:
     lines = [f"Endpoint: {context.endpoint}"]
     if kind == "inbound":
         lines += ["Listens:", *(f"  {_listen(one)}" for one in end.get("listens") or ())]
-        lines += ["Exits:", *_endpoint_lines(context, end.get("exits"))]
+        lines += ["Exits:", *await _endpoint_lines(context, end.get("exits"))]
         if end.get("fromUsers"):
             lines += ["Also Exits Of:", *(f"  {user}" for user in end["fromUsers"])]
     else:
         lines += ["Targets:", *(f"  {_target(one)}" for one in end.get("targets") or ())]
-        lines += ["Entrances:", *_endpoint_lines(context, end.get("entrances"))]
+        lines += ["Entrances:", *await _endpoint_lines(context, end.get("entrances"))]
         lines += ["Users:", *(f"  {user}" for user in end.get("users") or (ALL_USERS,))]
     if traffic := end.get("traffic"):
         lines.append("Traffic: {open} open, {total} in all, {sent} bytes sent, {received} received".format(**traffic))
@@ -112,10 +115,10 @@ def _end_lines(context: AppCommand, kind: str, end: dict[str, Any]) -> list[str]
     return [*lines, f"Last Error: {last}"] if last else lines
 
 
-def _endpoint_lines(context: AppCommand, ids: list[str] | None) -> list[str]:
+async def _endpoint_lines(context: AppCommand, ids: list[str] | None) -> list[str]:
     if not ids:
         return [f"  {ALL_ENDPOINTS}"]
-    names = context.endpoint_names()
+    names = await context.endpoint_names()
     return [f"  {names[id_]} ({id_})" if names.get(id_) else f"  {id_}" for id_ in ids]
 
 
@@ -142,7 +145,7 @@ def _reason(fields: dict[str, Any], key: str) -> str:
     return str(error or "")
 
 
-def open_inbound(context: AppCommand, arguments: Arguments) -> None:
+async def open_inbound(context: AppCommand, arguments: Arguments) -> None:
     """Create or replace an inbound.
 
     Raises:
@@ -151,11 +154,11 @@ def open_inbound(context: AppCommand, arguments: Arguments) -> None:
     """
     protocol, name = _protocol_and_name(arguments, "inbound")
     listens = [_listen_address(text) for text in _required(arguments, "--listen")]
-    body = {"listens": listens, "exits": _endpoint_ids(context, arguments.values("--exits"))}
+    body = {"listens": listens, "exits": await _endpoint_ids(context, arguments.values("--exits"))}
     if users := arguments.values("--from-users"):
         body["fromUsers"] = list(users)
     path = _path(context, "inbound", protocol, name)
-    stored = context.api("POST", path, body)
+    stored = await context.api("POST", path, body)
     failed = [one for one in _listens(stored) if one.get("open") is False or one.get("error")]
     if failed:
         raise RefusedError(f"inbound '{protocol}/{name}' is stored, but {', '.join(map(_listen, failed))}")
@@ -165,7 +168,7 @@ def _listens(stored: Any) -> list[dict[str, Any]]:
     return stored.get("listens") or [] if isinstance(stored, dict) else []
 
 
-def open_outbound(context: AppCommand, arguments: Arguments) -> None:
+async def open_outbound(context: AppCommand, arguments: Arguments) -> None:
     """Create or replace an outbound. Without ``--users`` the app decides who may use it.
 
     Raises:
@@ -174,15 +177,15 @@ def open_outbound(context: AppCommand, arguments: Arguments) -> None:
     protocol, name = _protocol_and_name(arguments, "outbound")
     targets = [Address.parse(text, "127.0.0.1") for text in _required(arguments, "--targets")]
     body: dict[str, object] = {"targets": [{"host": one.host, "port": one.port} for one in targets]}
-    body["entrances"] = _endpoint_ids(context, arguments.values("--entrances"))
+    body["entrances"] = await _endpoint_ids(context, arguments.values("--entrances"))
     users = arguments.values("--users")
     if users:
         # An empty list means everyone to the app, and to v1 (spec apps-network 1.3).
         body["users"] = [] if EVERYONE in users else [check_name("user", user) for user in users]
-    context.api("POST", _path(context, "outbound", protocol, name), body)
+    await context.api("POST", _path(context, "outbound", protocol, name), body)
 
 
-def close(context: AppCommand, arguments: Arguments) -> None:
+async def close(context: AppCommand, arguments: Arguments) -> None:
     """Remove an inbound or outbound.
 
     Raises:
@@ -190,14 +193,14 @@ def close(context: AppCommand, arguments: Arguments) -> None:
     """
     kind = _kind(arguments, "close", {word: kind for word, kind in KINDS.items() if kind != "tunnel"})
     protocol, name = _protocol_and_name(arguments, kind)
-    _find(context, kind, protocol, name)
-    context.api("DELETE", _path(context, kind, protocol, name))
+    await _find(context, kind, protocol, name)
+    await context.api("DELETE", _path(context, kind, protocol, name))
 
 
-def _find(context: AppCommand, kind: str, protocol: str, name: str) -> dict[str, Any]:
+async def _find(context: AppCommand, kind: str, protocol: str, name: str) -> dict[str, Any]:
     """The object called so; an agent may answer an unknown name with 404, nothing, or empty lists."""
     try:
-        found = context.api("GET", _path(context, kind, protocol, name))
+        found = await context.api("GET", _path(context, kind, protocol, name))
     except NotFoundError:
         found = None
     if not found or (kind == "tunnel" and not found.get("inbound") and not found.get("outbound")):
@@ -245,9 +248,9 @@ def _listen_address(text: str) -> dict[str, object]:
     return {"ip": address.host, "port": address.port}
 
 
-def _endpoint_ids(context: AppCommand, words: tuple[str, ...]) -> list[str]:
+async def _endpoint_ids(context: AppCommand, words: tuple[str, ...]) -> list[str]:
     """Ids of the endpoints named; a full id stands for itself, so that it may be offline."""
-    return [word if _is_id(word) else context.find_endpoint(word).id for word in words]
+    return [word if _is_id(word) else (await context.find_endpoint(word)).id for word in words]
 
 
 def _is_id(word: str) -> bool:
@@ -257,12 +260,13 @@ def _is_id(word: str) -> bool:
         return False
 
 
-COMMANDS: tuple[Command[AppCommand], ...] = (
+COMMANDS: AppCommands = (
     Command(
         usage="get <object type>",
         title="List tunnels, or their ends on an endpoint",
         run=get,
         options=(OUTPUT, NO_HEADERS),
+        choices={"object type": tuple(KINDS)},
         notes=NOTES,
     ),
     Command(
@@ -270,6 +274,7 @@ COMMANDS: tuple[Command[AppCommand], ...] = (
         title="Show all about a tunnel, or about its end on an endpoint",
         run=describe,
         options=(OUTPUT,),
+        choices={"object type": tuple(KINDS)},
         notes=NOTES,
     ),
     Command(
@@ -294,5 +299,11 @@ COMMANDS: tuple[Command[AppCommand], ...] = (
             Option("--users", "<username ...>", "Serve these users only; '*' is every user of the mesh"),
         ),
     ),
-    Command(usage="close <object type> <proto/name>", title="Close an entrance or exit", run=close, notes=NOTES),
+    Command(
+        usage="close <object type> <proto/name>",
+        title="Close an entrance or exit",
+        run=close,
+        notes=NOTES,
+        choices={"object type": tuple(word for word, kind in KINDS.items() if kind != "tunnel")},
+    ),
 )

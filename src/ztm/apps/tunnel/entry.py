@@ -25,6 +25,7 @@ from ztm.errors import NotFoundError, ZtmError
 from ztm.model import Address, Peer
 from ztm.net.base import Datagrams, Stream
 from ztm.wire.datagram import OPENING
+from ztm.wire.paths import OUTBOUND, fill
 
 
 class Entry:
@@ -41,13 +42,18 @@ class Entry:
         is_udp = inbound.key.protocol == "udp"
         self._ports = Ports(self._open_udp if is_udp else self._open_tcp)
         self._udp = UdpClients(context.network, limits, self._begin_udp)
-        self._reach = Reach(inbound.key, context, limits, OPENING if is_udp else b"")
+        self._reach = Reach(
+            fill(OUTBOUND, proto=inbound.key.protocol, name=inbound.key.name),
+            context,
+            limits,
+            OPENING if is_udp else b"",
+        )
         self._balancer: Balancer[str] = Balancer()
         self._exits: list[str] = []
         self._chosen = asyncio.Event()
         """Set, and replaced, when other exits are known."""
-        self._traffic: Traffic[Client] = Traffic()
-        self._faults = Faults(f"inbound {inbound.key}", context.network, context.log)
+        self.traffic: Traffic[Client] = Traffic()
+        self._faults = Faults("inbound", inbound.key, context)
 
     # ------------------------------------------------------------------ what it shall be
 
@@ -71,10 +77,14 @@ class Entry:
         self.choose(offers)
         await self.close([one for one in self._ports.addresses if one not in inbound.listens], "no longer listening")
 
+    async def shut(self) -> None:
+        """Stop listening. What is under way goes on."""
+        await self._ports.close(self._ports.addresses)
+
     async def stop(self, reason: str) -> None:
         """Stop listening, and cut what is under way."""
         await self.close(self._ports.addresses, reason)
-        self._traffic.cut(reason)
+        self.traffic.cut(reason)
 
     def choose(self, offers: Offers) -> None:
         """Take the exits that `offers` name from now on."""
@@ -92,7 +102,17 @@ class Entry:
 
     async def retry(self) -> bool:
         """Try those addresses again; whether all are open now."""
-        return await self._ports.retry()
+        was_waiting = self.is_waiting
+        is_open = await self._ports.retry()
+        if was_waiting and is_open:
+            self.tell()
+        return is_open
+
+    def tell(self) -> None:
+        """Tell whether it listens everywhere, and if not, why."""
+        errors = [one.error for one in self._ports.shown(self.inbound.listens) if one.error is not UNSET]
+        state = "failed" if errors else "open"
+        self._context.tell("inbound", str(self.inbound.key), state, "; ".join(errors))
 
     # ------------------------------------------------------------------ clients
 
@@ -127,11 +147,11 @@ class Entry:
 
     async def _carry(self, client: Client) -> None:
         """Find an exit for a client and stay until both are done with each other."""
-        self._traffic.begin(client)
+        self.traffic.begin(client)
         try:
             refusal = await self._try_exits(client)
         finally:
-            self._traffic.end(client)
+            self.traffic.end(client)
         if refusal:
             self._faults.note(refusal)
             client.abort(refusal)
@@ -195,6 +215,6 @@ class Entry:
             listens=self._ports.shown(inbound.listens),
             exits=list(inbound.exits),
             fromUsers=list(inbound.from_users),
-            traffic=self._traffic.shown(),
+            traffic=self.traffic.shown(),
             lastError=self._faults.last or UNSET,
         )

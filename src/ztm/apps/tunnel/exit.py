@@ -4,12 +4,12 @@ The target is reached before the caller is answered, so that a refusal can still
 (spec apps-network 7 rule 2). It knows nothing of HTTP: accepting is a call-back.
 """
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from msgspec import UNSET
 
+from ztm.apps.base import AppContext
 from ztm.apps.tunnel.forms import OutboundShown, TargetShown
 from ztm.apps.tunnel.limits import TunnelLimits
 from ztm.apps.tunnel.model import Outbound
@@ -18,7 +18,7 @@ from ztm.apps.tunnel.traffic import Faults, Traffic
 from ztm.core.balance import Balancer
 from ztm.errors import BrokenStreamError, DeadlineError, ForbiddenError, RefusedError, UnreachableError, ZtmError
 from ztm.model import Address, Peer
-from ztm.net.base import Datagrams, Meter, Network, Received, Stream
+from ztm.net.base import Datagrams, Meter, Received, Stream
 
 T = TypeVar("T")
 
@@ -47,32 +47,30 @@ class Exit:
     def __init__(
         self,
         outbound: Outbound,
-        owner: str,
-        network: Network,
-        log: logging.LoggerAdapter[logging.Logger],
+        context: AppContext,
         limits: TunnelLimits,
     ) -> None:
         self.outbound = outbound
-        self._owner = owner
-        self._network = network
-        self._log = log
+        self._owner = context.user
+        self._network = context.network
+        self._log = context.log
         self._limits = limits
         self._balancer = Balancer(outbound.targets)
         self._reasons: dict[Address, str] = {}
         """Why a target could not be reached, for those whose last try failed."""
-        self._traffic: Traffic[Visit] = Traffic()
-        self._faults = Faults(f"outbound {outbound.key}", network, log)
+        self.traffic: Traffic[Visit] = Traffic()
+        self._faults = Faults("outbound", outbound.key, context)
 
     def change(self, outbound: Outbound) -> None:
         """Serve as `outbound` says from now on, and cut the visits that it does not admit."""
         self.outbound = outbound
         self._balancer.replace(outbound.targets)
         self._reasons = {target: why for target, why in self._reasons.items() if target in outbound.targets}
-        self._traffic.cut("the outbound no longer admits this peer", lambda visit: not self.admits(visit.peer))
+        self.traffic.cut("the outbound no longer admits this peer", lambda visit: not self.admits(visit.peer))
 
     def close(self, reason: str) -> None:
         """Cut all visits."""
-        self._traffic.cut(reason)
+        self.traffic.cut(reason)
 
     def admits(self, peer: Peer) -> bool:
         """Whether `peer` may use it."""
@@ -109,13 +107,13 @@ class Exit:
 
     async def _join(self, visit: Visit, caller: Stream, stream: Stream) -> None:
         self._log.debug("outbound %s: %s enters from %s", self.outbound.key, visit.peer.user, visit.peer.endpoint)
-        self._traffic.begin(visit)
+        self.traffic.begin(visit)
         try:
             await self._network.splice(caller, stream, visit.meter)
         except BrokenStreamError as broken:
             self._log.debug("outbound %s: %s", self.outbound.key, broken)
         finally:
-            self._traffic.end(visit)
+            self.traffic.end(visit)
 
     async def _dial(self, target: Address) -> Stream:
         return await self._network.dial(target, timeout=self._limits.dial_seconds)
@@ -138,11 +136,11 @@ class Exit:
         relay = Relay(emit, self._network.now, self._limits)
         target, socket = await self._open_socket(received)
         visit = Visit(peer, meter, relay.abort)
-        self._traffic.begin(visit)
+        self.traffic.begin(visit)
         try:
             await relay.run(accept())
         finally:
-            self._traffic.end(visit)
+            self.traffic.end(visit)
             socket.close()
             self._balancer.closed(target)
 
@@ -158,11 +156,11 @@ class Exit:
 
         target, socket = await self._open_socket(received)
         visit = Visit(peer, meter, relay.abort)
-        self._traffic.begin(visit)
+        self.traffic.begin(visit)
         try:
             await relay.run_here(socket.send, early)
         finally:
-            self._traffic.end(visit)
+            self.traffic.end(visit)
             socket.close()
             self._balancer.closed(target)
 
@@ -211,7 +209,7 @@ class Exit:
         shown = self.shown_to_peers()
         for target in shown.targets:
             target.error = self._reasons.get(Address(target.host, target.port), UNSET)
-        shown.traffic = self._traffic.shown()
+        shown.traffic = self.traffic.shown()
         shown.lastError = self._faults.last or UNSET
         return shown
 

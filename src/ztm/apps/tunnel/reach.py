@@ -12,11 +12,9 @@ from urllib.parse import unquote
 
 from ztm.apps.base import AppContext
 from ztm.apps.tunnel.limits import TunnelLimits
-from ztm.apps.tunnel.model import Key
 from ztm.errors import BrokenStreamError, DeadlineError, ZtmError, from_status
 from ztm.net.base import Exchange, Headers, Stream
 from ztm.net.http1 import connect_answer, connect_head
-from ztm.wire.paths import OUTBOUND, fill
 
 ERROR_HEADER = "ztm-error"
 """Why a CONNECT was refused (spec apps-network 7 rule 2)."""
@@ -70,12 +68,12 @@ class Early:
 
 
 class Reach:
-    """Asks exits for one tunnel."""
+    """Asks other endpoints' tunnel apps for one thing, by CONNECT to `path`; `opening` follows the request at once."""
 
-    def __init__(self, key: Key, context: AppContext, limits: TunnelLimits, opening: bytes = b"") -> None:
+    def __init__(self, path: str, context: AppContext, limits: TunnelLimits, opening: bytes = b"") -> None:
         self._context = context
         self._limits = limits
-        self._head = connect_head(fill(OUTBOUND, proto=key.protocol, name=key.name)) + opening
+        self._head = connect_head(path) + opening
 
     async def ask(self, endpoint: str, early: Early) -> Exchange:
         """A stream to `endpoint` on which its outbound has accepted, and all early bytes were sent.

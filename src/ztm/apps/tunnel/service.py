@@ -48,14 +48,25 @@ class Tunnels:
         self._is_running = True
         for outbound in outbounds:
             self.exits[outbound.key] = self._exit(outbound)
+            self._context.tell("outbound", str(outbound.key), "open")
         self._context.files.on_change(self.refresh)
         for inbound in inbounds:
             entry = self._entry(inbound)
             await entry.open(inbound)
             entry.choose(self._offers())
             self.entries[inbound.key] = entry
+            entry.tell()
         self._retry_later()
         self._republish()
+
+    async def drain(self) -> None:
+        """Stop listening for connections, and return when those under way have ended. UDP goes on until `stop`."""
+        self._is_running = False
+        async with self._changing:
+            entries = [entry for key, entry in self.entries.items() if key.protocol == "tcp"]
+            for entry in entries:
+                await entry.shut()
+        await asyncio.gather(*(entry.traffic.emptied() for entry in entries))
 
     async def stop(self) -> None:
         """Stop listening, and cut all that is under way."""
@@ -92,6 +103,7 @@ class Tunnels:
                 raise
             self.entries[inbound.key] = entry
             await entry.change(inbound, self._offers())
+            entry.tell()
             self._retry_later()
             self._context.log.info("inbound %s listens on %s", inbound.key, ", ".join(map(str, inbound.listens)))
             self._publish_inbound(inbound)
@@ -109,6 +121,7 @@ class Tunnels:
             self._save({k: v for k, v in self._inbounds().items() if k != key}, self._outbounds())
             await self.entries.pop(key).stop("the inbound was closed")
             self._context.log.info("inbound %s closed", key)
+            self._context.tell("inbound", str(key), "closed")
             self._context.files.unshare(share_path(key, self._context.place.id, "inbound"))
 
     # ------------------------------------------------------------------ outbounds
@@ -128,6 +141,7 @@ class Tunnels:
                 exit_.change(outbound)
             self.refresh()
             self._context.log.info("outbound %s dials %s", outbound.key, ", ".join(map(str, outbound.targets)))
+            self._context.tell("outbound", str(outbound.key), "open")
             self._publish_outbound(outbound)
             return exit_
 
@@ -144,6 +158,7 @@ class Tunnels:
             self.exits.pop(key).close("the outbound was closed")
             self.refresh()
             self._context.log.info("outbound %s closed", key)
+            self._context.tell("outbound", str(key), "closed")
             self._context.files.unshare(share_path(key, self._context.place.id, "outbound"))
 
     # ------------------------------------------------------------------ on disk
@@ -201,8 +216,7 @@ class Tunnels:
         return Entry(inbound, self._context, self._limits, self.exits.get)
 
     def _exit(self, outbound: Outbound) -> Exit:
-        context = self._context
-        return Exit(outbound, context.user, context.network, context.log, self._limits)
+        return Exit(outbound, self._context, self._limits)
 
     def _retry_later(self) -> None:
         if not self._is_retrying and any(entry.is_waiting for entry in self.entries.values()):

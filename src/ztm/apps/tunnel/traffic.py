@@ -3,13 +3,15 @@
 It only keeps books, and cuts what is live when told to; it moves no bytes.
 """
 
-import logging
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Generic, Protocol, TypeVar
 
+from ztm.apps.base import AppContext
 from ztm.apps.tunnel.forms import ErrorShown, TrafficShown
-from ztm.net.base import Meter, Network
+from ztm.apps.tunnel.model import Key
+from ztm.net.base import Meter
 
 QUIET = 1.0
 """Seconds for which the same reason is not logged again: a busy port with a dead target must not fill the log."""
@@ -34,17 +36,26 @@ class Traffic(Generic[L]):
         self._live: set[L] = set()
         self._total = 0
         self._past = Meter()
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def begin(self, live: L) -> None:
         """Count a connection in."""
         self._live.add(live)
         self._total += 1
+        self._empty.clear()
 
     def end(self, live: L) -> None:
         """Count it out, and its bytes in."""
         self._live.discard(live)
+        if not self._live:
+            self._empty.set()
         self._past.sent += live.meter.sent
         self._past.received += live.meter.received
+
+    async def emptied(self) -> None:
+        """Wait until none is under way."""
+        await self._empty.wait()
 
     def cut(self, reason: str, chosen: Callable[[L], bool] | None = None) -> None:
         """Cut those that are `chosen`, or all."""
@@ -63,12 +74,13 @@ class Traffic(Generic[L]):
 
 
 class Faults:
-    """The last failure of one tunnel end; each new one is logged, without flooding the log."""
+    """The last failure of one tunnel end; each new one is logged and told, without flooding anybody."""
 
-    def __init__(self, what: str, network: Network, log: logging.LoggerAdapter[logging.Logger]) -> None:
-        self._what = what
-        self._network = network
-        self._log = log
+    def __init__(self, end: str, key: Key, context: AppContext) -> None:
+        self._end = end
+        self._key = key
+        self._context = context
+        self._network = context.network
         self._logged: tuple[str, float] = ("", 0.0)
         self._wall = 0.0
         self._message = ""
@@ -80,7 +92,8 @@ class Faults:
         said, at = self._logged
         if reason != said or now - at >= QUIET:
             self._logged = (reason, now)
-            self._log.warning("%s: %s", self._what, reason)
+            self._context.log.warning("%s %s: %s", self._end, self._key, reason)
+            self._context.tell(self._end, str(self._key), "error", reason)
 
     @property
     def last(self) -> ErrorShown | None:
