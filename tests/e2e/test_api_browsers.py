@@ -5,7 +5,7 @@ import json
 from raw_http import LABELS, Browser, labels, request, send
 from world import World
 
-from ztm.agent.login import FAILURES
+from ztm.agent.local.login import FAILURES
 
 # ---------------------------------------------------------------------- browsers
 
@@ -117,8 +117,8 @@ def test_the_page_is_there_for_everybody_and_nothing_beside_it(mesh) -> None:
         "/./index.html",
         "/app.js/../index.html",
         "/__init__.py",
-        "/../agent/guard.py",
-        "/%2e%2e/agent/guard.py",
+        "/../agent/local/guard.py",
+        "/%2e%2e/agent/local/guard.py",
         "/\xff\xfe",
     ):
         fields = b" HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"

@@ -13,7 +13,7 @@ import pytest
 from raw_http import Browser, request
 from world import Agent, World, free_port, until
 
-from ztm.agent.events import READERS
+from ztm.agent.events.bus import READERS
 
 PATIENCE = 20.0
 """Seconds for an event to come."""

@@ -9,7 +9,7 @@ import pytest
 from raw_http import connect, read_answer, request, send
 from world import Agent, until
 
-from ztm.agent.localport import CONNECTIONS
+from ztm.agent.local.port import CONNECTIONS
 
 
 def test_oversized_heads_and_bodies_are_refused_without_being_held(mesh) -> None:

@@ -165,9 +165,9 @@ def test_a_service_of_the_machine_works_within_its_walls_and_writes_nowhere_else
     options = (f"--data={data}", f"--listen=127.0.0.1:{machine.port}")
     walled = Unit(kind="agent", program=program(), options=options, data=data, user="root", reads=places())
     unit = machine.manager.unit("ztm-agent")
-    text = unit_text(walled).replace(
-        "[Install]", f"ExecStartPost=-/bin/sh -c 'touch {machine.home}/outside'\n[Install]"
-    )
+    lines = [line for line in unit_text(walled).splitlines(keepends=True) if not line.startswith(MACHINES)]
+    trespass = f"ExecStartPost=-/bin/sh -c 'touch {machine.home}/outside'\n"
+    text = "".join(lines).replace("[Install]", f"{trespass}[Install]")
     unit.write_text(text)
     assert "ProtectSystem=strict" in text
     machine.manager.run("systemctl", "--user", "daemon-reload")

@@ -63,7 +63,7 @@ async def test_a_file_is_fetched_by_the_recorded_requests_and_then_advertised(tm
 async def test_of_sources_that_have_it_not_or_send_it_wrong_the_next_is_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ztm.agent.filefetch.random.shuffle", lambda _sources: None)
+    monkeypatch.setattr("ztm.agent.files.fetch.random.shuffle", lambda _sources: None)
     other, third = SOURCE.replace("56", "66"), SOURCE.replace("56", "76")
     async with v1_mesh(tmp_path) as made:
         party = await made.joined(user="alice")

@@ -14,10 +14,10 @@ from v1_hub import Session, V1Hub
 
 from v1_http import PATIENCE
 from ztm.agent.agent import Agent
+from ztm.agent.api.views import AgentSettings, MeshSettings
 from ztm.agent.config import AgentConfig
 from ztm.agent.mesh import Mesh
 from ztm.agent.state import Health, State
-from ztm.agent.views import AgentSettings, MeshSettings
 from ztm.apps.builtin import BUILTIN
 from ztm.model import Address
 from ztm.net.aio import AioNetwork

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from local_api import Api, home_of
 
-from ztm.agent.package import MAX_BYTES
+from ztm.agent.apps.package import MAX_BYTES
 from ztm.testing.mesh import MESH, SimMesh
 
 TUNNEL = "apps/ztm/tunnel"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ztm.agent import localport
 from ztm.agent.config import AgentConfig
-from ztm.agent.events import Event, Filter
-from ztm.agent.localport import WARN_EVERY, LocalPort
+from ztm.agent.events.bus import Event, Filter
+from ztm.agent.local import port as localport
+from ztm.agent.local.port import WARN_EVERY, LocalPort
 from ztm.errors import BrokenStreamError, ConflictError, UsageError
 from ztm.model import Address
 from ztm.net.base import Stream

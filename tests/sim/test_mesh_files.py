@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ztm.agent import api_files, filefetch
+from ztm.agent.api import files as api_files
+from ztm.agent.files import fetch as filefetch
 from ztm.core.files import deleted_hash, file_hash
 from ztm.net.http1 import Answer
 from ztm.rest.client import call_stream

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from ztm.agent.api_events import EventRoutes
-from ztm.agent.events import KEPT, QUEUED, READERS, Bus, Event, Filter
-from ztm.agent.logtap import MESSAGE, LogTap
+from ztm.agent.api.events import EventRoutes
+from ztm.agent.events.bus import KEPT, QUEUED, READERS, Bus, Event, Filter
+from ztm.agent.events.logtap import MESSAGE, LogTap
+from ztm.agent.events.watch import EndpointWatch, changes
 from ztm.agent.state import Health, State
-from ztm.agent.watch import EndpointWatch, changes
 from ztm.errors import LimitError, UnreachableError
 from ztm.model import Endpoint
 from ztm.net.scope import Message

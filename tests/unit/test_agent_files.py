@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from ztm.agent import filesync
-from ztm.agent.filesync import FileSync
+from ztm.agent.files import sync as filesync
+from ztm.agent.files.sync import FileSync
 from ztm.agent.hublink import HubLink
 from ztm.core.files import deleted_hash, file_hash
 from ztm.errors import StorageError, UnreachableError

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from ztm.agent.apitoken import TOKEN_FILE, Credentials
-from ztm.agent.guard import Doors, Guard
-from ztm.agent.login import CSRF_HEADER, Login
-from ztm.agent.origins import Origins
+from ztm.agent.local.guard import Doors, Guard
+from ztm.agent.local.login import CSRF_HEADER, Login
+from ztm.agent.local.origins import Origins
+from ztm.agent.local.token import TOKEN_FILE, Credentials
 from ztm.errors import UsageError
 from ztm.model import Address
 from ztm.net.scope import Message, Receive, Scope, Send

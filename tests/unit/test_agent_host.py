@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from ztm.agent.host import AppHost
+from ztm.agent.apps.host import AppHost
 from ztm.apps.base import AppContext
 from ztm.errors import NotFoundError, StorageError, UnreachableError
 from ztm.model import Peer

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from ztm.agent.agent import MAX_MESHES, Agent
+from ztm.agent.api.views import AgentSettings, MeshSettings, MeshView, mesh_view
 from ztm.agent.config import AgentConfig
 from ztm.agent.credentials import credentials
 from ztm.agent.state import Health, State
-from ztm.agent.views import AgentSettings, MeshSettings, MeshView, mesh_view
 from ztm.apps.builtin import BUILTIN
 from ztm.errors import CertificateError, ConflictError, NotFoundError, UnreachableError, UsageError, ZtmError
 from ztm.model import Address

@@ -2,7 +2,16 @@
 
 import pytest
 
-from ztm.agent.login import FAILURE_SECONDS, FAILURES, LINK_SECONDS, LINKS, SESSION_SECONDS, SESSIONS, Login, is_csrf
+from ztm.agent.local.login import (
+    FAILURE_SECONDS,
+    FAILURES,
+    LINK_SECONDS,
+    LINKS,
+    SESSION_SECONDS,
+    SESSIONS,
+    Login,
+    is_csrf,
+)
 from ztm.errors import ForbiddenError, LimitError, UnauthorizedError
 
 TOKEN = "the token"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ztm.agent import package
-from ztm.agent.content import Content
-from ztm.agent.package import check_member, pack, unpack
+from ztm.agent.apps import package
+from ztm.agent.apps.package import check_member, pack, unpack
+from ztm.agent.files.content import Content
 from ztm.errors import TooLargeError, UsageError, ZtmError
 
 FILES = {"main.js": b"export default 1", "gui/index.html": b"<html>", "gui/empty": b"", "é ü": bytes(300_000)}

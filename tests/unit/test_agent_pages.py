@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from ztm.agent.pages import GUI, Pages
+from ztm.agent.local.pages import GUI, Pages
 from ztm.net.scope import Message
 
 

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from msgspec import to_builtins
 
-from ztm.agent.views import MeshSettings
-from ztm.agent.views_mesh import HubPort, endpoint_view, hub_status_view, hub_view
+from ztm.agent.api.views import MeshSettings
+from ztm.agent.api.views_mesh import HubPort, endpoint_view, hub_status_view, hub_view
 from ztm.model import Address, Endpoint, HubInfo, Version
 from ztm.wire.records import HubStatus, Load
 

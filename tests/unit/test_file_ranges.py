@@ -2,7 +2,7 @@
 
 import pytest
 
-from ztm.agent.ranges import Part, condition, wanted_part
+from ztm.agent.api.ranges import Part, condition, wanted_part
 from ztm.rest.message import Request
 
 TAG = '"abc"'

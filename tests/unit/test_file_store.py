@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ztm.agent import filestore, incoming
-from ztm.agent.filestore import FileStore
-from ztm.agent.filesync import FileSync
-from ztm.agent.incoming import Incoming
+from ztm.agent.files import incoming
+from ztm.agent.files import store as filestore
+from ztm.agent.files.incoming import Incoming
+from ztm.agent.files.store import FileStore
+from ztm.agent.files.sync import FileSync
 from ztm.core.files import deleted_hash, file_hash
 from ztm.errors import LimitError, StorageError, TooLargeError
 from ztm.model import FileInfo

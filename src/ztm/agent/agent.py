@@ -10,15 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ztm import pki
-from ztm.agent.api import agent_api
+from ztm.agent.api.application import agent_api
+from ztm.agent.api.views import AgentSettings, MeshSettings
 from ztm.agent.config import AgentConfig
-from ztm.agent.events import Bus, Event
-from ztm.agent.localport import LocalPort
-from ztm.agent.login import Login
+from ztm.agent.events.bus import Bus, Event
+from ztm.agent.events.watch import EndpointWatch
+from ztm.agent.local.login import Login
+from ztm.agent.local.port import LocalPort
 from ztm.agent.mesh import Mesh
 from ztm.agent.notices import notices
-from ztm.agent.views import AgentSettings, MeshSettings
-from ztm.agent.watch import EndpointWatch
 from ztm.apps.base import AppFactory
 from ztm.errors import CertificateError, NotFoundError, UsageError
 from ztm.model import ROOT, Address, check_name

@@ -6,9 +6,9 @@ The hub checks who may ask (an endpoint's own user); here only the form is check
 from collections.abc import Sequence
 from typing import Protocol
 
-from ztm.agent.apps import Apps
-from ztm.agent.filesync import FileSync
-from ztm.agent.host import AppHost
+from ztm.agent.apps.directory import Apps
+from ztm.agent.apps.host import AppHost
+from ztm.agent.files.sync import FileSync
 from ztm.agent.hublink import HubLink
 from ztm.errors import NotFoundError, UnreachableError, UsageError
 from ztm.model import HubInfo, Peer, check_uuid

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from ztm import pki
 from ztm.agent.agent import Agent
+from ztm.agent.api.views import AgentSettings, MeshSettings
 from ztm.agent.config import AgentConfig
-from ztm.agent.views import AgentSettings, MeshSettings
 from ztm.apps.builtin import BUILTIN
 from ztm.errors import UsageError
 from ztm.logs import log_to_stderr

@@ -15,19 +15,19 @@ from typing import Any
 
 from ztm import pki
 from ztm.agent.answers import Answers
-from ztm.agent.apps import Apps
+from ztm.agent.apps.context import MeshContext
+from ztm.agent.apps.directory import Apps
+from ztm.agent.apps.host import AppHost
+from ztm.agent.apps.packages import Packages
 from ztm.agent.config import AgentConfig
-from ztm.agent.context import MeshContext
 from ztm.agent.credentials import credentials, renewed
 from ztm.agent.dial import LinkSelf
-from ztm.agent.events import Bus, Event
-from ztm.agent.filefetch import Downloads
-from ztm.agent.filesync import FileSync
-from ztm.agent.host import AppHost
+from ztm.agent.events.bus import Bus, Event
+from ztm.agent.events.logtap import LogTap
+from ztm.agent.files.fetch import Downloads
+from ztm.agent.files.sync import FileSync
 from ztm.agent.hublink import HubLink
 from ztm.agent.keeper import Keeper
-from ztm.agent.logtap import LogTap
-from ztm.agent.packages import Packages
 from ztm.agent.state import Health, State
 from ztm.apps.base import AppFactory
 from ztm.core.hubs import HubChooser

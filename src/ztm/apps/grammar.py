@@ -183,7 +183,7 @@ class Grammar(Generic[C, R]):
             raise UsageError(f"'{after}' must be followed by {' or '.join(choices) or 'a command'}. {hint}")
         word, near = words[depth], suggestion(words[depth], choices)
         if depth:
-            known = f" ({', '.join(dict.fromkeys(choices))})" if not near else near
+            known = near or f" ({', '.join(dict.fromkeys(choices))})"
             raise UsageError(f"invalid object type '{word}' for command '{words[0]}'{known}. {hint}")
         raise UsageError(f"unknown command: {word}{near}. {hint}")
 

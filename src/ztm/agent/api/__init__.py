@@ -1,0 +1,1 @@
+"""The local API: every URL of it, and who answers."""

@@ -1,0 +1,1 @@
+"""Live events: the bus, and what puts events on it."""

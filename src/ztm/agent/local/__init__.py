@@ -1,0 +1,1 @@
+"""The local port: who may come in, and the page that is served there."""
