@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from world import ZTM, Agent, World, environment, free_port
 
-TRANSCRIPTS = Path(__file__).with_name("transcripts")
+COMMANDS = Path(__file__).parent / "transcripts" / "commands.txt"
 PATIENCE = 15.0
 """Seconds for what is awaited to come about."""
 _COMMAND = re.compile(r"([\w-]+)(~?)\$ (.*)")
@@ -124,8 +124,6 @@ class Stage:
 @pytest.mark.long
 def test_every_command_of_a_meshs_life_gives_its_table_its_state_and_its_status(world: World) -> None:
     stage = Stage(world)
-    wrong: list[str] = []
-    for step in read_steps(TRANSCRIPTS / "commands.txt"):
-        if failure := stage.last_failure(step) if step.is_awaited else stage.failure(step):
-            wrong.append(failure)
+    given = ((stage.last_failure if step.is_awaited else stage.failure)(step) for step in read_steps(COMMANDS))
+    wrong = [failure for failure in given if failure]
     assert not wrong, "\n\n".join(wrong)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ztm.cli.commands import app_grammar, commands
-from ztm.cli.complete import complete
+from ztm.cli.completing.engine import complete
+from ztm.cli.completing.shellwords import escaped, parse
 from ztm.cli.shared import Target
-from ztm.cli.shellwords import escaped, parse
 
 asked: list[tuple[str, str, str]] = []
 

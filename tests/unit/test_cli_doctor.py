@@ -14,9 +14,9 @@ import pytest
 
 from fake_agent import HOME_ID, FakeAgent, mesh_object, running_agent
 from ztm import pki
-from ztm.cli.bundle import clean_of_secrets
-from ztm.cli.checks_hub import hub_check
-from ztm.cli.findings import Check, Finding, concurrently
+from ztm.cli.checkup.bundle import clean_of_secrets
+from ztm.cli.checkup.findings import Check, Finding, concurrently
+from ztm.cli.checkup.hub import hub_check
 from ztm.cli.main import main
 from ztm.model import Address
 from ztm.net.base import TlsConfig

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fake_agent import HOME_ID, HUB_ID, WORK_ID, FakeAgent, endpoint_object, mesh_object, running_agent
+from ztm.cli.completing.live import Live
 from ztm.cli.context import Context
-from ztm.cli.live import Live
 from ztm.cli.main import main
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ztm.cli import service_state
+from ztm.cli.checkup import services as service_state
+from ztm.cli.checkup.services import Service, services
 from ztm.cli.main import main
-from ztm.cli.service_state import Service, services
 
 Manager = Callable[[str], None]
 

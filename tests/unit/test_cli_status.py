@@ -10,8 +10,8 @@ import pytest
 
 from fake_agent import HOME_ID, HUB_ID, FakeAgent, mesh_object, running_agent
 from ztm import pki
+from ztm.cli.checkup.report import measured
 from ztm.cli.main import main
-from ztm.cli.report import measured
 
 Captured = pytest.CaptureFixture[str]
 NOW = datetime.now(UTC)

@@ -57,10 +57,10 @@ def answer(words: Sequence[str]) -> int:
 
 
 def _text(words: Sequence[str]) -> str:
-    from ztm.cli.complete import complete
+    from ztm.cli.completing.engine import complete
 
     if words[0] == "bash":
-        from ztm.cli.shellwords import parse
+        from ztm.cli.completing.shellwords import parse
 
         line = parse(*words[1:3])
         found = complete(line.words[1:], line.current, _live)
@@ -83,7 +83,7 @@ def _lines(lines: Iterable[str]) -> str:
 
 
 def _live(target: object, kind: str, begun: str) -> Iterable[tuple[str, str]]:
-    from ztm.cli.live import Live
+    from ztm.cli.completing.live import Live
     from ztm.cli.shared import Target
 
     assert isinstance(target, Target)

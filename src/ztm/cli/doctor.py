@@ -24,9 +24,9 @@ def doctor(context: Context, arguments: Arguments) -> int:
         NotFoundError: the mesh that was named is not joined, or the permit cannot be read.
         StorageError: the bundle cannot be written.
     """
+    from ztm.cli.checkup.findings import concurrently
+    from ztm.cli.checkup.report import gather
     from ztm.cli.files import check_writable
-    from ztm.cli.findings import concurrently
-    from ztm.cli.report import gather
 
     bundle = arguments.value("--bundle")
     if bundle:
@@ -53,8 +53,8 @@ def _text(found: Sequence[Mapping[str, str]]) -> str:
 
 def _checks(context: Context, arguments: Arguments, report: Mapping[str, Any]) -> Sequence[Any]:
     from ztm.cli import settings
-    from ztm.cli.checks_here import data_directories, directory_check, hub_here_check, port_check
-    from ztm.cli.findings import Check
+    from ztm.cli.checkup.findings import Check
+    from ztm.cli.checkup.here import data_directories, directory_check, hub_here_check, port_check
 
     data = arguments.value("--data")
     directories = data_directories(Path(data).expanduser() if data else None)
@@ -70,7 +70,7 @@ def _checks(context: Context, arguments: Arguments, report: Mapping[str, Any]) -
 
 def _hub_checks(context: Context, report: Mapping[str, Any], permit: str | None) -> list[Any]:
     """One for every hub address of every mesh that is not disabled, or of the permit."""
-    from ztm.cli.checks_hub import hub_check
+    from ztm.cli.checkup.hub import hub_check
     from ztm.cli.permit import read_permit
     from ztm.model import Address
 
@@ -99,9 +99,9 @@ def _authority(context: Context, mesh: str) -> str:
 
 def _judged(report: Mapping[str, Any]) -> list[Any]:
     """What the report itself says: meshes as the agent sees them, clocks, certificates, services."""
-    from ztm.cli.checks_here import service_findings
-    from ztm.cli.checks_mesh import mesh_findings
-    from ztm.cli.service_state import Service
+    from ztm.cli.checkup.here import service_findings
+    from ztm.cli.checkup.mesh import mesh_findings
+    from ztm.cli.checkup.services import Service
 
     services = [Service(**one) for one in report["services"]]
     return [*service_findings(services), *(one for mesh in report["meshes"] for one in mesh_findings(mesh))]
@@ -110,7 +110,7 @@ def _judged(report: Mapping[str, Any]) -> list[Any]:
 def _write_bundle(
     context: Context, name: str, report: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]
 ) -> None:
-    from ztm.cli.bundle import write
+    from ztm.cli.checkup.bundle import write
     from ztm.cli.output import complain
 
     write(context, Path(name).expanduser(), report, findings)

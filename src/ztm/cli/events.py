@@ -16,7 +16,8 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
-from ztm.cli.client import AgentClient, Opened
+from ztm.cli.client import AgentClient
+from ztm.cli.talk import Opened
 from ztm.errors import BrokenStreamError
 from ztm.wire.paths import encode
 

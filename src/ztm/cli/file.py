@@ -17,7 +17,7 @@ from ztm.errors import BrokenStreamError
 from ztm.wire.paths import encode
 
 if TYPE_CHECKING:
-    from ztm.cli.client import Opened
+    from ztm.cli.talk import Opened
 
 HEADINGS = ("PATH", "SIZE", "TIME")
 FETCHING = 24 * 3600.0

@@ -62,7 +62,7 @@ def _wide_row(mesh: Mapping[str, Any]) -> tuple[object, ...]:
 
 def _days_left(certificate: str) -> int | None:
     """Whole days until a certificate expires; None if there is none, or none that can be read."""
-    from ztm.cli.certificate import facts, utc_now
+    from ztm.cli.checkup.certificate import facts, utc_now
     from ztm.errors import CertificateError
 
     try:

@@ -6,7 +6,7 @@ It says whether there is a private key, and never anything of the key itself.
 from typing import Any
 
 from ztm.apps.formats import Description
-from ztm.cli.certificate import Facts, facts, iso, utc_now
+from ztm.cli.checkup.certificate import Facts, facts, iso, utc_now
 from ztm.cli.context import Context
 from ztm.errors import CertificateError, ZtmError
 from ztm.model import ROOT, Address, Permit

@@ -23,8 +23,8 @@ def status(context: Context, arguments: Arguments) -> int:
     Raises:
         NotFoundError: the mesh that was named is not joined.
     """
-    from ztm.cli.problems import problems
-    from ztm.cli.report import gather
+    from ztm.cli.checkup.problems import problems
+    from ztm.cli.checkup.report import gather
 
     report = gather(context)
     wrong = problems(report)

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from ztm.cli.service_state import SYSTEM_UNITS, USER_UNITS
+from ztm.cli.checkup.services import SYSTEM_UNITS, USER_UNITS
 from ztm.cli.services.systemd import START, options_in, unit_text
 from ztm.cli.services.unit import NAMES, Unit
 from ztm.errors import ZtmError

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ztm.cli.certificate import WARN_DAYS
+from ztm.cli.checkup.certificate import WARN_DAYS
 
 MAX_SKEW = 60_000
 """Milliseconds: certificates and evictions are judged by clocks, to the minute at best."""

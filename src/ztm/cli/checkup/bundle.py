@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ztm.cli.certificate import iso, utc_now
+from ztm.cli.checkup.certificate import iso, utc_now
 from ztm.cli.context import Context
 from ztm.errors import StorageError, ZtmError
 
@@ -62,7 +62,7 @@ def clean_of_secrets(text: str, known: Sequence[str] = ()) -> str:
 
 def _tokens() -> list[str]:
     """Tokens of this user's agents, to be blotted out wherever they might stand."""
-    from ztm.cli.checks_here import data_directories
+    from ztm.cli.checkup.here import data_directories
     from ztm.cli.tokens import VARIABLE
 
     found = [os.environ.get(VARIABLE, "").strip()]
@@ -106,7 +106,7 @@ def _settings() -> dict[str, Any]:
 
 def _files() -> dict[str, Any]:
     """Names, sizes and modes of what is in the known data directories."""
-    from ztm.cli.checks_here import data_directories
+    from ztm.cli.checkup.here import data_directories
 
     listed: dict[str, Any] = {}
     for directory in data_directories(None):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ztm.apps.grammar import Command, Grammar, Option
-from ztm.cli.candidates import Source, option_source, positional_source
 from ztm.cli.commands import BUILTIN_APPS, app_grammar, commands
+from ztm.cli.completing.candidates import Source, option_source, positional_source
 from ztm.cli.shared import PREFIXES, SHARED, Target
 from ztm.errors import UsageError
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ztm.cli.findings import Check, Finding
-from ztm.cli.service_state import Service
+from ztm.cli.checkup.findings import Check, Finding
+from ztm.cli.checkup.services import Service
 from ztm.cli.settings import home
 from ztm.model import Address
 

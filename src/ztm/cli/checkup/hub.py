@@ -8,8 +8,8 @@ import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ztm.cli.certificate import utc_now
-from ztm.cli.findings import Check, Finding
+from ztm.cli.checkup.certificate import utc_now
+from ztm.cli.checkup.findings import Check, Finding
 from ztm.errors import CertificateError
 from ztm.model import Address
 

@@ -7,7 +7,7 @@ nothing is changed. Private keys are never asked for.
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ztm.cli.certificate import facts, utc_now
+from ztm.cli.checkup.certificate import facts, utc_now
 from ztm.cli.context import Context
 from ztm.cli.failures import AgentUnreachableError
 from ztm.cli.mesh import reason_of, state_of
@@ -35,7 +35,7 @@ def gather(context: Context) -> Object:
         NotFoundError: the mesh that was named is not joined.
         UsageError: the setting of the agent's address is malformed.
     """
-    from ztm.cli.service_state import services
+    from ztm.cli.checkup.services import services
     from ztm.cli.version import version_object
 
     agent, meshes = _agent(context)

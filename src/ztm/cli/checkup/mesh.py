@@ -6,9 +6,9 @@ Pure: the report's facts in, findings out.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ztm.cli.certificate import RENEW_DAYS, WARN_DAYS
-from ztm.cli.findings import Finding
-from ztm.cli.problems import MAX_SKEW, Problem, of_mesh
+from ztm.cli.checkup.certificate import RENEW_DAYS, WARN_DAYS
+from ztm.cli.checkup.findings import Finding
+from ztm.cli.checkup.problems import MAX_SKEW, Problem, of_mesh
 
 Object = Mapping[str, Any]
 
