@@ -1,11 +1,11 @@
 """What becomes of streams, agents and ports when a hub or an agent is told to stop."""
 
-import os
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from targets import Server, connected, echo, named, read_all, read_exactly, seconds_until_works, works
@@ -144,10 +144,9 @@ def test_idle_it_ends_at_once(which: str, world: World) -> None:
 
 def test_the_process_that_was_started_is_the_agent_itself_and_its_port_is_free_once_it_ended(world: World) -> None:
     agent = world.agent("home")
-    assert os.path.basename(os.readlink(f"/proc/{agent.pid}/exe")).startswith("python")
-    children = f"/proc/{agent.pid}/task/{agent.pid}/children"
-    with open(children) as listed:
-        assert listed.read() == ""
+    process = Path(f"/proc/{agent.pid}")
+    assert (process / "exe").readlink().name.startswith("python")
+    assert (process / "task" / str(agent.pid) / "children").read_text() == ""
     agent.stop()
     agent.start()
     assert agent.ztm("get", "mesh").status == 0

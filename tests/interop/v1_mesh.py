@@ -41,7 +41,7 @@ class Party:
         """Wait for a state."""
         async with asyncio.timeout(PATIENCE):
             while self.mesh.health.state is not wanted:
-                await self.mesh.turned()
+                await self.mesh.standing.turned()
         return self.mesh.health
 
     async def ask(self, method: str, path: str, body: object = None) -> Any:

@@ -161,12 +161,12 @@ async def test_leaving_a_mesh_removes_its_files_unless_told_to_keep_them(home: A
 async def test_failures_that_repeat_are_one_entry_with_their_number(home: Api) -> None:
     mesh: Mesh = home.endpoint.mesh
     for _ in range(500):
-        mesh._note("this")
-        mesh._note("that")
-    assert [(message, count) for _, message, count in mesh.errors] == [("this", 500), ("that", 500)]
+        mesh.standing._note("this")
+        mesh.standing._note("that")
+    assert [(message, count) for _, message, count in mesh.standing.errors] == [("this", 500), ("that", 500)]
     for number in range(1000):
-        mesh._note(f"reason {number}")
-    assert len(mesh.errors) <= 100
+        mesh.standing._note(f"reason {number}")
+    assert len(mesh.standing.errors) <= 100
 
 
 async def test_a_mesh_is_not_connected_by_the_hub_of_another(home: Api, mesh: SimMesh) -> None:
@@ -179,7 +179,7 @@ async def test_a_mesh_is_not_connected_by_the_hub_of_another(home: Api, mesh: Si
     await home.ok("POST", "/api/meshes/other", settings, status=201)
     assert home.endpoint.agent is not None
     other = home.endpoint.agent.mesh("other")
-    assert (await other.settled(60.0)).state is State.UNREACHABLE
+    assert (await other.standing.settled(60.0)).state is State.UNREACHABLE
     assert await home.ok("GET", "/api/meshes/other/hubs") == {}
     async with asyncio.timeout(300.0):
         while (shown := await home.ok("GET", "/api/meshes/other"))["errors"][0]["count"] < 3:
@@ -240,7 +240,7 @@ async def test_an_eviction_is_listed_and_can_be_undone(home: Api, alice: Api, me
     assert (await home.ok("GET", "/users/alice"))["endpoints"]["count"] == 1
     await home.ok("DELETE", "/users/alice", status=204)
     while alice.endpoint.mesh.health.state is not State.EVICTED:
-        await alice.endpoint.mesh.turned()
+        await alice.endpoint.mesh.standing.turned()
     view = await alice.ok("GET", "")
     assert (view["connected"], view["state"]) == (False, "evicted")
     assert "evicted" in view["lastError"]
@@ -424,5 +424,5 @@ async def test_vitals_tell_whether_each_mesh_is_as_it_should_be(home: Api, mesh:
     assert await home.ok("GET", "/api/healthz") == {"status": "ok", "meshes": {MESH: "connected"}}
     await mesh.kill_hub()
     while home.endpoint.mesh.health.state is State.CONNECTED:
-        await home.endpoint.mesh.turned()
+        await home.endpoint.mesh.standing.turned()
     assert (await home.ok("GET", "/api/healthz"))["status"] == "degraded"

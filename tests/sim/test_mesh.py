@@ -121,7 +121,7 @@ def test_a_question_to_a_hub_that_has_stopped_answering_is_answered_at_once_with
         a, _ = await tunnelled(mesh)
         mesh.world.cut(HUB, a.ip)
         while a.mesh.health.state is State.CONNECTED:
-            await a.mesh.turned()
+            await a.mesh.standing.turned()
         async with asyncio.timeout(0.5):
             with pytest.raises(UnreachableError, match="stopped answering"):
                 await a.api("GET", f"/api/meshes/{MESH}/endpoints")

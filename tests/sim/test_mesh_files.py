@@ -501,7 +501,7 @@ def test_while_no_hub_is_connected_what_is_held_is_given_and_all_else_says_why(t
         await mesh.kill_hub()
         async with asyncio.timeout(30.0):
             while str(a.mesh.health.state) == "connected":
-                await a.mesh.turned()
+                await a.mesh.standing.turned()
         assert await content_of(a, DOC) == CONTENT
         await publish(a, SECRET, b"later")
         for url in ("/files", f"/files{DOC}", "/file-data/shared/root/other"):

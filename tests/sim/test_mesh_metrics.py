@@ -137,7 +137,7 @@ def test_an_agent_is_well_while_its_meshes_are_connected_or_switched_off(tmp_pat
         await mesh.kill_hub()
         async with asyncio.timeout(60):
             while not ills(a.agent):
-                await a.mesh.turned()
+                await a.mesh.standing.turned()
         assert ills(a.agent)[0].startswith(f"mesh {MESH} is unreachable: ")
         assert of_agent(a)[f"mesh_connected:{MESH}"] == 0
         await mesh.start_hub()

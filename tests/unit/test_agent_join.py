@@ -247,10 +247,10 @@ async def test_a_disabled_mesh_says_why_it_cannot_be_used(agent: Agent) -> None:
 async def test_failures_are_shown_until_a_success_and_repeats_once(agent: Agent) -> None:
     mesh = await agent.join("m", settings())
     for reason in ("one", "one", "two"):
-        mesh._turn(Health(State.UNREACHABLE, reason))
-        mesh._turn(Health(State.CONNECTING))
+        mesh.standing.turn(Health(State.UNREACHABLE, reason))
+        mesh.standing.turn(Health(State.CONNECTING))
     assert [one.message for one in mesh_view(mesh).errors] == ["one", "two"]
-    mesh._turn(Health(State.CONNECTED))
+    mesh.standing.turn(Health(State.CONNECTED))
     assert (mesh_view(mesh).errors, mesh_view(mesh).last_error) == ([], "")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fake_agent import HOME_ID, WORK_ID, FakeAgent, endpoint_object, running_agent
-from ztm.cli import client, transfer
+from ztm.cli import client, talk, transfer
 from ztm.cli.main import main
 from ztm.core.files import file_hash
 from ztm.model import Address
@@ -188,7 +188,7 @@ def test_a_refused_upload_sends_no_byte_of_the_file(
 def test_an_agent_that_never_says_that_it_wants_the_body_gets_it_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "CONTINUING", 0.01)
+    monkeypatch.setattr(talk, "CONTINUING", 0.01)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(CONTENT)))
     with scripted(monkeypatch, CREATED) as agent:
         assert main(["publish", "file", PATH, "-i", "-"]) == 0

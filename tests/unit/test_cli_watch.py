@@ -168,7 +168,7 @@ def test_a_watch_ends_when_the_agent_does(agent: FakeAgent, monkeypatch: pytest.
         def gone(_timeout: float) -> None:
             raise AgentUnreachableError("gone")
 
-        monkeypatch.setattr(context.client, "_connect", gone)
+        monkeypatch.setattr(context.client._line, "_connect", gone)
 
     context.sleep = stop
     with pytest.raises(AgentUnreachableError):

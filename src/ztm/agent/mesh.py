@@ -7,10 +7,8 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from ztm import pki
@@ -22,18 +20,17 @@ from ztm.agent.apps.packages import Packages
 from ztm.agent.config import AgentConfig
 from ztm.agent.credentials import credentials, renewed
 from ztm.agent.dial import LinkSelf
-from ztm.agent.events.bus import Bus, Event
-from ztm.agent.events.logtap import LogTap
+from ztm.agent.events.bus import Bus
 from ztm.agent.files.fetch import Downloads
 from ztm.agent.files.sync import FileSync
 from ztm.agent.hublink import HubLink
+from ztm.agent.hubs import Hubs
 from ztm.agent.keeper import Keeper
+from ztm.agent.standing import Standing
 from ztm.agent.state import Health, State
 from ztm.apps.base import AppFactory
-from ztm.core.hubs import HubChooser
-from ztm.core.routing import route
 from ztm.errors import CertificateError, ConflictError, UnreachableError, ZtmError
-from ztm.logs import LogRing, about, iso_now
+from ztm.logs import about
 from ztm.model import Address, Endpoint, HubInfo
 from ztm.net.asgi import ASGIApp
 from ztm.net.base import Exchange, Network, TlsConfig
@@ -42,9 +39,6 @@ from ztm.wire import codec, paths
 from ztm.wire.records import LogEntry
 
 log = logging.getLogger("ztm.agent")
-
-ERRORS_KEPT = 100
-"""Distinct errors since the last success that are shown."""
 
 
 class Mesh:
@@ -66,35 +60,23 @@ class Mesh:
         self.network = network
         self._config = config
         self._store = store
-        self._logger = logging.getLogger(f"ztm.agent.mesh.{row.name.replace('.', '_')}")
-        self._log = logging.LoggerAdapter(self._logger, {"ids": {"mesh": row.name, "endpoint": row.endpoint_id}})
-        self._ring = LogRing(ERRORS_KEPT)
-        self._logger.addHandler(self._ring)
-        self._tap = LogTap(self.events, row.name)
+        health = Health(State.OFFLINE if row.offline else State.CONNECTING)
+        self.standing = Standing(row.name, row.endpoint_id, self.events, network, health)
+        """How it is doing, and how it was."""
         self._directory = config.data / "meshes" / row.name
         self.files = FileSync(self._directory / "fs", self.now_ms)
         self.downloads = Downloads(self, limit=config.file_bytes)
         self.host = AppHost(row.name, lambda: self.user, store, network, factories, self._context)
         packages = Packages(self._directory / "apps", self)
         self.apps = Apps(row.name, self.host, packages, store, lambda: self.user)
-        self._health = Health(State.OFFLINE if row.offline else State.CONNECTING)
-        self.errors: deque[tuple[str, str, int]] = deque(maxlen=ERRORS_KEPT)
-        """Time (ISO 8601) of the last, message and count of each kind of failure since the last success."""
-        self.connects = 0
-        """How often it became connected."""
         self._own = LinkSelf(row.endpoint_id, row.endpoint_name, row.labels, TlsConfig(ca="", certificate="", key=""))
-        self._chooser = HubChooser(row.bootstraps)
-        self._hubs: dict[str, HubInfo] = dict(store.hubs(row.name))
-        self._keeper = Keeper(network, self._chooser, self._dial, self._work, self._turn)
-        self._others: dict[str, HubLink] = {}
-        """Links to hubs that other endpoints are at, by hub id."""
+        self._hubs = Hubs(row, store, network, self.standing.log)
+        self._keeper = Keeper(network, self._hubs.chooser, self._dial, self._work, self.standing.turn)
         self._tasks: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[None] | None = None
         self.is_stopping = False
         """No app stream is taken any more."""
         self._has_started_apps = False
-        self._turned = asyncio.Event()
-        """Set, and replaced, at each change of health."""
 
     # ------------------------------------------------------------------ facts
 
@@ -120,7 +102,7 @@ class Mesh:
     @property
     def health(self) -> Health:
         """How the mesh is doing now."""
-        return self._health
+        return self.standing.health
 
     @property
     def hub_id(self) -> str:
@@ -133,7 +115,7 @@ class Mesh:
 
     def log_entries(self) -> list[LogEntry]:
         """The last log lines."""
-        return self._ring.entries()
+        return self.standing.log_entries()
 
     def labels(self) -> tuple[str, ...]:
         """The endpoint's labels."""
@@ -163,29 +145,17 @@ class Mesh:
         try:
             await link.beat()
         except ZtmError as error:
-            self._log.info("a heartbeat failed: %s", error)
+            self.standing.log.info("a heartbeat failed: %s", error)
 
     def learn_hub(self, hub: HubInfo) -> None:
         """Remember a hub of this mesh."""
-        self._learn({hub.id: hub})
-
-    def _learn(self, hubs: Mapping[str, HubInfo]) -> None:
-        self._hubs.update(hubs)
-        known = dict.fromkeys(self.row.bootstraps)
-        for hub in self._hubs.values():
-            known.update(dict.fromkeys(hub.ports))
-        self._chooser.replace(known)
-        try:
-            self._store.save_hubs(self.name, hubs, datetime.fromtimestamp(self.network.wall(), UTC))
-        except ZtmError as error:
-            self._log.warning("hubs are not remembered: %s", error)
+        self._hubs.learn({hub.id: hub})
 
     # ------------------------------------------------------------------ living
 
     def start(self) -> None:
         """Begin to connect, unless the mesh is disabled."""
-        self._tap.attach()
-        self.events.publish(Event(type="mesh", mesh=self.name, state=str(self.health.state)))
+        self.standing.open()
         if self._main is None and not self.row.offline:
             with about(mesh=self.name, endpoint=self.endpoint_id):
                 self._main = asyncio.ensure_future(self._keeper.run())
@@ -204,41 +174,8 @@ class Mesh:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._logger.removeHandler(self._ring)
-        self._tap.detach()
-
-    def _turn(self, health: Health) -> None:
-        if health.reason:
-            self._note(health.reason)
-        if health == self._health:
-            return
-        if health.state is State.CONNECTED:
-            self.connects += 1
-            self.errors.clear()
-        level = logging.INFO if health.state is State.CONNECTED else logging.WARNING
-        self._log.log(level, "mesh %s: %s%s", self.name, health.state, f": {health.reason}" if health.reason else "")
-        self._health = health
-        self.events.publish(Event(type="mesh", mesh=self.name, state=str(health.state), reason=health.reason))
-        self._turned.set()
-        self._turned = asyncio.Event()
-
-    def _note(self, reason: str) -> None:
-        known = next((error for error in self.errors if error[1] == reason), None)
-        if known is not None:
-            self.errors.remove(known)
-        self.errors.append((iso_now(self.network.wall()), reason, known[2] + 1 if known else 1))
-
-    async def turned(self) -> None:
-        """Wait for the next change of health."""
-        await self._turned.wait()
-
-    async def settled(self, timeout: float) -> Health:
-        """The health once it is neither `connecting` nor unknown, or what it is after `timeout` seconds."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                while self._health.state in (State.CONNECTING, State.UNREACHABLE):
-                    await self._turned.wait()
-        return self._health
+        await self._hubs.close()
+        self.standing.close()
 
     async def _dial(self, address: Address) -> HubLink:
         """A link to the hub at `address`, with credentials checked anew.
@@ -247,7 +184,7 @@ class Mesh:
             ZtmError: there is none to be had now; see `HubLink.open` and `credentials`.
         """
         self._own.tls = self.tls()
-        link = await HubLink.open(self.network, self._config, address, self._own, self._requests)
+        link = await self._open(address)
         said = link.status
         if said.id:
             self.learn_hub(HubInfo(said.id, said.ports or (address,), said.zone, said.version))
@@ -258,22 +195,13 @@ class Mesh:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.files.run(link))
             tasks.create_task(self._start_apps())
-            tasks.create_task(self._survey(link))
+            tasks.create_task(self._hubs.survey(link))
             tasks.create_task(self._renew_regularly(link))
 
     async def _start_apps(self) -> None:
         if not self._has_started_apps:
             self._has_started_apps = True
             await self.host.start_wanted()
-
-    async def _survey(self, link: HubLink) -> None:
-        """Learn the mesh's hubs. Source: spec mesh-protocol 9.1."""
-        try:
-            for zone in codec.decode_zones(await link.ask("GET", paths.ZONES)):
-                body = await link.ask("GET", paths.fill(paths.ZONE_HUBS, zone=zone))
-                self._learn(codec.decode_zone_hubs(body, zone))
-        except ZtmError as error:
-            self._log.info("the hub did not tell its zones: %s", error)
 
     # ------------------------------------------------------------------ credentials
 
@@ -286,7 +214,7 @@ class Mesh:
                     identity = pki.identity_of(self.row.certificate)
                     pause = max(pause, (identity.not_after - identity.not_before).total_seconds() / 10)
             except ZtmError as error:
-                self._log.warning("the certificate is not renewed: %s", error)
+                self.standing.log.warning("the certificate is not renewed: %s", error)
             await asyncio.sleep(pause)
 
     async def renew_if_due(self, link: HubLink) -> bool:
@@ -303,7 +231,7 @@ class Mesh:
         self._store.save_mesh(row)
         self.row = row
         self._own.tls = credentials(row, self._store.identity_key(), wall)
-        self._log.info("renewed the certificate of user %s", self.user)
+        self.standing.log.info("renewed the certificate of user %s", self.user)
         return True
 
     # ------------------------------------------------------------------ asking
@@ -315,9 +243,9 @@ class Mesh:
             UnreachableError: there is none now; the message says why.
         """
         link = self._keeper.link
-        if link is None or not link.is_open or self._health.state is State.UNREACHABLE:
-            why = f": {self._health.reason}" if self._health.reason else ""
-            raise UnreachableError(f"mesh {self.name} is not connected ({self._health.state}{why})")
+        if link is None or not link.is_open or self.health.state is State.UNREACHABLE:
+            why = f": {self.health.reason}" if self.health.reason else ""
+            raise UnreachableError(f"mesh {self.name} is not connected ({self.health.state}{why})")
         return link
 
     async def endpoints(self, **query: str | int) -> list[Endpoint]:
@@ -331,7 +259,7 @@ class Mesh:
 
     def hubs(self) -> Mapping[str, HubInfo]:
         """The hubs of this mesh as far as they are known."""
-        return self._hubs
+        return self._hubs.known
 
     async def attach(self, address: Address) -> None:
         """Leave the attached hub for the one at `address`; streams that are open go on by the old one.
@@ -369,7 +297,7 @@ class Mesh:
             UnreachableError: no hub leads there.
         """
         link = await self._usable_link()
-        return await self._link_to(endpoint, link) if len(self._hubs) > 1 else link
+        return await self._link_to(endpoint, link) if len(self._hubs.known) > 1 else link
 
     async def _usable_link(self) -> HubLink:
         """The link to the attached hub; while there is none that answers, the next one is waited for a little.
@@ -380,10 +308,7 @@ class Mesh:
         link = self._keeper.link
         if link is not None and link.is_open and not link.is_suspect:
             return link
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._config.link_wait):
-                while self._health.state in (State.CONNECTING, State.UNREACHABLE):
-                    await self._turned.wait()
+        await self.standing.settled(self._config.link_wait)
         link = self._keeper.link
         return link if link is not None and link.is_open else self.link()
 
@@ -398,19 +323,10 @@ class Mesh:
         Raises:
             UnreachableError: there is none to be had now.
         """
-        way = route(endpoint, attached.status.id, self._hubs)
-        if way.is_attached:
-            return attached
-        known = self._others.get(way.hub)
-        if known is not None and known.is_open:
-            return known
-        for address in way.addresses:
-            with contextlib.suppress(ZtmError):
-                link = await HubLink.open(self.network, self._config, address, self._own, self._requests)
-                self._others[way.hub] = link
-                self._spawn(_hold(link))
-                return link
-        raise UnreachableError(f"hub {way.hub}, where endpoint {endpoint.id} is, cannot be reached")
+        return await self._hubs.link_to(endpoint, attached, self._open)
+
+    async def _open(self, address: Address) -> HubLink:
+        return await HubLink.open(self.network, self._config, address, self._own, self._requests)
 
     def _requests(self, link: HubLink, is_control: bool) -> ASGIApp:
         return Answers(self, link, is_control=is_control).router()
@@ -421,11 +337,3 @@ class Mesh:
     def remove_files(self) -> None:
         """Delete this mesh's directory, after `close`."""
         shutil.rmtree(self._directory, ignore_errors=True)
-
-
-async def _hold(link: HubLink) -> None:
-    """Keep a link to a hub that is not the attached one."""
-    try:
-        await link.run()
-    finally:
-        link.close("the agent leaves")

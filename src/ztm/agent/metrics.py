@@ -29,7 +29,7 @@ def families(agent: "Agent") -> Iterable[Metric]:
     yield by_label("agent_meshes", "Joined meshes", "state", counted)
     connected = ((mesh.name, mesh.health.state is State.CONNECTED) for mesh in meshes)
     yield by_label("mesh_connected", "Whether the mesh is connected to a hub", "mesh", connected)
-    connects = ((mesh.name, mesh.connects) for mesh in meshes)
+    connects = ((mesh.name, mesh.standing.connects) for mesh in meshes)
     yield by_label("mesh_connects", "How often the mesh became connected", "mesh", connects, counts=True)
     yield by_label("mesh_certificate_days_left", "Days until the certificate expires", "mesh", _days(agent))
     yield from _apps(agent)

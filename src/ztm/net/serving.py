@@ -125,7 +125,8 @@ async def _signs_of_life(service: Service, told: Notifier) -> None:
     every = min(told.watchdog / 2 or STATUS_EVERY, STATUS_EVERY)
     before = service.status()
     while told:
-        told.alive()
+        if told.watchdog:
+            told.alive()
         await asyncio.sleep(every)
         with contextlib.suppress(ZtmError):
             now = service.status()

@@ -213,7 +213,7 @@ class SimMesh:
         async with asyncio.timeout(within):
             for endpoint in endpoints or self.endpoints:
                 while endpoint.agent is not None and endpoint.mesh.health.state is not State.CONNECTED:
-                    await endpoint.mesh.turned()
+                    await endpoint.mesh.standing.turned()
         return loop.time() - begin
 
     async def close(self) -> None:

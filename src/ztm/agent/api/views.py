@@ -122,7 +122,7 @@ def mesh_view(mesh: Mesh) -> MeshView:
         bootstraps=[str(address) for address in row.bootstraps],
         connected=health.state is State.CONNECTED,
         state=str(health.state),
-        errors=[MeshError(time, message, count) for time, message, count in mesh.errors],
+        errors=[MeshError(time, message, count) for time, message, count in mesh.standing.errors],
         last_error=health.reason,
     )
 

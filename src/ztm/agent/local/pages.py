@@ -16,7 +16,7 @@ from ztm.net.asgi import Receive, Scope, Send
 from ztm.rest.etag import is_current
 from ztm.rest.message import BINARY, Request
 
-GUI = Path(__file__).parent.parent / "gui"
+GUI = Path(__file__).parents[2] / "gui"
 """The page that comes with this package."""
 FILES = 2000
 """Files of one page, so that a directory given by mistake is not listed for ever."""
