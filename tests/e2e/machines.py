@@ -19,11 +19,11 @@ from typing import IO
 from world import START, STOP, free_port, until
 
 SHELL = ["bash", "-euo", "pipefail", "-c"]
-READY = re.compile(r"started at|Serving HTTP")
+READY = re.compile(r"started at|Serving HTTP|Forwarding")
 """What the servers of the documents say once they listen."""
 HOST = "10.78.0.1"
 """The address of the machine `hub`, reachable from all others."""
-PORTS = re.compile(r"\b(8888|8080|18080)\b")
+PORTS = re.compile(r"\b(8888|8080|18080|28080)\b")
 
 
 @dataclass
@@ -173,5 +173,5 @@ def _share_ports(made: dict[str, Machine]) -> None:
     hub, page = str(free_port()), str(free_port())
     for machine in made.values():
         machine.host = "127.0.0.1"
-        own = {"18080": str(free_port()), "agent": f"127.0.0.1:{free_port()}"}
+        own = {"18080": str(free_port()), "28080": str(free_port()), "agent": f"127.0.0.1:{free_port()}"}
         machine.ports = {"8888": hub, "8080": page, **own}

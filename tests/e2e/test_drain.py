@@ -193,3 +193,18 @@ def test_a_hub_that_is_started_twice_makes_no_second_root_credential_and_says_no
     assert not hub.permit.exists()
     assert "was issued before" in hub.log
     assert all("PRIVATE KEY" not in text for text in world.logs().values())
+
+
+@pytest.mark.parametrize("which", ["hub", "home", "workplace"])
+def test_the_last_bytes_of_a_stream_arrive_though_its_reader_is_slow_and_all_else_has_ended(
+    which: str, world: World
+) -> None:
+    with Server(named(BULK)) as server:
+        hub, home, workplace, port = tunnelled(world, server)
+        process = {"hub": hub, "home": home, "workplace": workplace}[which]
+        with connected(port) as connection:
+            beginning = read_exactly(connection, 1000)
+            process.signal(signal.SIGTERM)
+            until(lambda: "asked to stop" in process.log)
+            assert beginning + read_all(connection) == BULK
+        assert process.wait(AT_ONCE) == 0

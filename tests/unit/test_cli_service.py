@@ -1,5 +1,7 @@
 """`ztm start` and `ztm stop`: what is written for a service manager, and what it is asked; no manager runs here."""
 
+import json
+import os
 import plistlib
 import shutil
 import subprocess
@@ -8,14 +10,17 @@ from typing import Any
 
 import pytest
 
+from ztm.agent.config import pointers
 from ztm.apps.grammar import Grammar
-from ztm.cli import service
+from ztm.cli import service, tokens, values
 from ztm.cli.main import main
 from ztm.cli.options import AGENT_OPTIONS, HUB_OPTIONS
 from ztm.cli.services import accounts, launchctl, launchd, manager, systemctl, wanted
+from ztm.cli.services.files import hand_over
 from ztm.cli.services.systemd import command_line, options_in, quoted, unit_text
 from ztm.cli.services.unit import SYSTEM_DATA, Unit
 from ztm.errors import ZtmError
+from ztm.model import Address
 
 HUB = ("start", "hub", "--names", "h:8888")
 
@@ -385,3 +390,73 @@ def test_a_program_that_the_user_cannot_reach_is_told_before_anything_is_install
     monkeypatch.setattr(accounts.sys, "executable", "/usr/bin/env")
     with pytest.raises(ZtmError, match="cannot reach this program"):
         accounts.check_program("nobody")
+
+
+# ---------------------------------------------------------------------- how root finds it again
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Root's home directory, with a machine's data directory and agent service beside it."""
+    monkeypatch.setenv("HOME", str(tmp_path / "root"))
+    monkeypatch.setattr("ztm.cli.services.unit.SYSTEM_DATA", tmp_path / "state")
+    monkeypatch.setattr(manager, "is_root", lambda: True)
+    monkeypatch.setattr(tokens, "SERVICES", tmp_path / "run")
+    for name in ("root", "state", "run"):
+        (tmp_path / name).mkdir()
+    return tmp_path / "root"
+
+
+def test_roots_commands_work_on_the_services_data_unless_root_has_its_own(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert values.default_data() == home.parent / "state"
+    (home / ".ztm").mkdir()
+    assert values.default_data() == home.parent / "state"
+    (home / ".ztm" / "ztm-hub.db").touch()
+    assert values.default_data() == home / ".ztm"
+    (home / ".ztm" / "ztm-hub.db").unlink()
+    monkeypatch.setattr(manager, "is_root", lambda: False)
+    assert values.default_data() == home / ".ztm"
+
+
+def test_the_token_of_the_machines_agent_is_found_where_its_service_left_the_pointer(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ZTM_TOKEN", raising=False)
+    state, run = home.parent / "state", home.parent / "run"
+    (state / "api.token").write_text("the-token")
+    (run / "x.json").write_text(json.dumps({"instance": "x", "address": "127.0.0.1:7777", "data": str(state)}))
+    assert [one.token for one in tokens.credentials(Address("127.0.0.1", 7777))] == ["the-token"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_pointer_leads_to_no_token_but_its_own_users(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZTM_TOKEN", raising=False)
+    state, pointer = home.parent / "state", home.parent / "run" / "x.json"
+    (state / "api.token").write_text("roots-token")
+    pointer.write_text(json.dumps({"instance": "x", "address": "127.0.0.1:7777", "data": str(state)}))
+    os.chown(pointer, 65534, 65534)
+    assert tokens.credentials(Address("127.0.0.1", 7777)) == ()
+
+
+def test_an_agent_that_systemd_started_leaves_its_pointer_where_systemd_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/bob")
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    assert pointers() == Path("/home/bob/.ztm/agents")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/ztm-agent")
+    assert pointers() == Path("/run/ztm-agent")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_made_in_a_data_directory_is_handed_over_and_nothing_outside_of_it(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.touch()
+    data = tmp_path / "data"
+    (data / "meshes").mkdir(parents=True)
+    (data / "meshes" / "ztm.db").touch()
+    (data / "link").symlink_to(outside)
+    hand_over(data, 65534, 65534)
+    assert {path.stat().st_uid for path in (data, data / "meshes", data / "meshes" / "ztm.db")} == {65534}
+    assert outside.stat().st_uid == 0
+    assert (data / "link").lstat().st_uid == 65534

@@ -44,7 +44,10 @@ def _credential(pointer: Path, wanted: Address) -> Credential | None:
         fields = json.loads(pointer.read_text(encoding="utf-8"))
         if not _is_same(Address.parse(str(fields["address"])), wanted):
             return None
-        token = (Path(str(fields["data"])) / "api.token").read_text(encoding="ascii").strip()
+        file = Path(str(fields["data"])) / "api.token"
+        if file.stat().st_uid != pointer.stat().st_uid:
+            return None  # a pointer may lead to nobody's token but its writer's
+        token = file.read_text(encoding="ascii").strip()
         return Credential(str(fields["instance"]), token) if token.isprintable() and token else None
     except (OSError, ValueError, TypeError, KeyError):
         return None

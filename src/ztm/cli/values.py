@@ -32,13 +32,24 @@ MAX_SOCKET_PATH = 107
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 
+def default_data() -> Path:
+    """``~/.ztm``; for root that of the machine's services, where there is one and nothing in ``~/.ztm``."""
+    from ztm.cli.services.manager import is_root
+    from ztm.cli.services.unit import SYSTEM_DATA
+
+    own = Path(DATA).expanduser()
+    is_used = any((own / name).exists() for name in ("ztm.db", "ztm-hub.db"))
+    return SYSTEM_DATA if is_root() and not is_used and SYSTEM_DATA.is_dir() else own
+
+
 def data_directory(arguments: Arguments) -> Path:
     """Where `--data` says that everything is stored.
 
     Raises:
         UsageError: there is a file of that name.
     """
-    path = Path(arguments.value("--data") or DATA).expanduser()
+    given = arguments.value("--data")
+    path = Path(given).expanduser() if given else default_data()
     if path.is_file():
         raise arguments.error(f"directory path already exists as a regular file: {path}")
     return path
