@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SOURCES := src tests bench
+# Tests wait more than they compute: as many processes as cores, and a file of tests stays in one of them.
+WORKERS := -n logical --maxprocesses=4 --dist=loadfile
 # The first of these that is Python 3.11 or newer and can make virtual environments; PYTHON=... names another.
 PYTHONS := python3.11 python3.12 python3.13 python3.14 python3
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -58,10 +60,10 @@ docs: setup
 	$(BIN)/python -m ztm.cli.manual docs
 
 test: setup
-	$(BIN)/pytest -m 'not long'
+	$(BIN)/pytest $(WORKERS) -m 'not long'
 
 test-all: setup
-	$(BIN)/pytest
+	$(BIN)/pytest $(WORKERS)
 
 bench: setup
 	$(BIN)/python bench/run.py $(BENCH)

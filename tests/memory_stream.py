@@ -47,6 +47,10 @@ class MemoryStream:
         self.aborted: str | None = None
         self.partner: MemoryStream | None = None
 
+    @property
+    def is_over(self) -> bool:
+        return self.aborted is not None or (self._in.is_ended and self._out.is_ended)
+
     def _check(self) -> None:
         if self.aborted is not None:
             raise BrokenStreamError(f"cut: {self.aborted}")

@@ -6,6 +6,8 @@ Nothing here does I/O or reads a clock. A value of these types is already checke
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
 from typing import Self
 from uuid import UUID
 
@@ -220,3 +222,72 @@ class Permit:
     bootstraps: tuple[Address, ...]
     key: str | None = field(default=None, repr=False)
     labels: tuple[str, ...] = ()
+
+
+ID_DIGITS = 12
+"""Hex digits of a permit's id: enough that no two of a mesh meet by chance, and few enough to type."""
+
+
+def permit_id(user: str, key: str) -> str:
+    """The id of the permit of `user` for the key with this fingerprint; renewals keep it, as they keep both."""
+    return sha256(f"{key} {user}".encode()).hexdigest()[:ID_DIGITS]
+
+
+class PermitState(StrEnum):
+    """What a permit is worth now."""
+
+    VALID = "valid"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    EVICTED = "evicted"
+    """It would be good, but its user is shut out."""
+
+
+class Origin(StrEnum):
+    """Why a hub signed a certificate."""
+
+    ROOT = "root"
+    """An agent of root asked for it: an invitation."""
+    RENEWAL = "renewal"
+    """Its holder asked for it."""
+    HUB = "hub"
+    """It is root's own, made where the hub's data is."""
+    UNKNOWN = ""
+    """It was signed before this was written down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A permit as the hub remembers it: the newest certificate that it signed for one key of one user.
+
+    Times are epoch seconds by the hub's clock.
+    """
+
+    user: str
+    key: str
+    """`Identity.key`."""
+    not_before: int
+    not_after: int
+    time: int
+    """When it was signed."""
+    origin: Origin
+    ends: int | None = None
+    """Where root said how long it lasts: it is neither taken nor renewed beyond."""
+    latest: int = 0
+    """When the last of all certificates signed for this user and key ends."""
+
+    @property
+    def id(self) -> str:
+        """`permit_id`."""
+        return permit_id(self.user, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A key that is shut out with every certificate that began no later than `time` (epoch seconds)."""
+
+    key: str
+    time: int
+    expiration: int
+    """When the last certificate that it can concern has ended."""

@@ -65,12 +65,15 @@ def api(mesh: Any) -> Api:
     home_id = home.id
     home.ok("join", SPARE, "--as", "spare", "--permit", mesh.hub.permit)
     home.ok("mesh", "my-mesh", "tunnel", "open", "outbound", "tcp/web", "--targets", "127.0.0.1:9")
+    home.ok("mesh", "my-mesh", "invite", "dave", "-i", "-", stdin=home.ok("identity").out)
+    spare = next(one["id"] for one in home.api("/api/meshes/my-mesh/permits") if one["username"] == "dave")
     document = home.api("/api/openapi.json")
     known = {
         "mesh": ["my-mesh", "my-mesh", "nope"],
         "ep": [home_id, mesh.workplace.id, mesh.alice.id, "6f4b4c1c-0f4e-4b54-9d2a-2b8f7f6f0a11"],
         "hub": [*home.api("/api/meshes/my-mesh/hubs"), "nope"],
         "user": ["nobody", "carol"],
+        "permit": ["nobody", "carol", spare],
         "provider": ["ztm", "root"],
         "app": ["tunnel", "hello"],
         "proto": ["tcp", "udp"],

@@ -4,12 +4,13 @@ import json
 import re
 import socket
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
 from targets import Server, echo, say, works
-from world import ZTM, Agent, environment, free_port, one_line, until
+from world import ZTM, Agent, environment, free_port, one_line
 
 
 def cli_path(agent: Agent, words: list[str], **query: str) -> str:
@@ -203,12 +204,16 @@ def test_a_busy_local_port_is_a_failure_at_once(mesh) -> None:
 
 
 def test_killing_the_command_ends_its_streams(mesh) -> None:
-    with Server(echo) as server, Forwarding(mesh.home, "workplace", server.port, 0) as forwarding:
+    is_over = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        echo(connection)
+        is_over.set()
+
+    with Server(serve) as server, Forwarding(mesh.home, "workplace", server.port, 0) as forwarding:
         with socket.create_connection(("127.0.0.1", forwarding.port), timeout=10) as client:
             client.sendall(b"x")
             assert client.recv(1) == b"x"
             forwarding.process.kill()
             assert client.recv(1) == b""
-        until(
-            lambda: all(one.fileno() < 0 or not one.recv(1) for one in server.connections), what="ended at the target"
-        )
+        assert is_over.wait(10), "the target's connection ended"

@@ -30,6 +30,11 @@ POLL = 0.02
 """Seconds between two looks at a condition."""
 PORTS = range(12000, 30000)
 """Below the ports that systems give to outgoing connections, so that a port stays free while its process restarts."""
+WORKER, WORKERS = (
+    int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")),
+    int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+)
+"""Which of the processes that run tests beside each other this is: each takes ports of its own."""
 
 T = TypeVar("T")
 
@@ -48,7 +53,7 @@ def until(wanted: Callable[[], T], *, within: float = 10.0, what: str = "") -> T
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.1") -> int:
     """A port that nobody uses now and that no outgoing connection will be given."""
-    for port in random.sample(PORTS, 50):
+    for port in random.sample(PORTS[WORKER::WORKERS], 50):
         with socket.socket(socket.AF_INET, kind) as probe:
             try:
                 probe.bind((host, port))

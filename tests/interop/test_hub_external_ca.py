@@ -13,7 +13,7 @@ import pytest
 from ca_server import CaServer, ca_server
 from hub_client import Mesh, mesh
 from ztm.hub.ca_service import CaService
-from ztm.pki import Authority, identity_of, new_key, public_key
+from ztm.pki import Authority, fingerprint, identity_of, new_key, public_key
 
 
 @asynccontextmanager
@@ -71,6 +71,37 @@ async def test_who_was_evicted_is_not_let_in_by_a_certificate_that_the_service_d
         assert "dates its certificates before that" in answer.text
         made.hub.state.readmit("carol")
         assert (await root.ask("POST", "/api/sign/carol", public_key(new_key()).encode())).status == 201
+
+
+async def test_a_service_that_does_not_heed_a_permits_end_is_told_and_its_certificate_is_kept_back(
+    tmp_path: Path,
+) -> None:
+    async with served(tmp_path) as (made, _):
+        root = await made.connect("root")
+        answer = await root.ask("POST", "/api/sign/carol?days=7", public_key(new_key()).encode())
+        assert answer.status == 502
+        assert "is not handed out" in answer.text
+        assert b"CERTIFICATE" not in answer.body
+        assert (await root.ask("GET", "/api/permits")).json == []
+        assert (await root.ask("POST", "/api/sign/carol", public_key(new_key()).encode())).status == 201
+
+
+async def test_who_was_shut_out_while_the_service_signed_gets_nothing_for_it(tmp_path: Path) -> None:
+    async with served(tmp_path) as (made, ca):
+        root, carol = await made.connect("root"), await made.connect("carol")
+        signed = ca.answer
+
+        def revoked_meanwhile(method: str, name: str, token: str, body: str) -> tuple[int, str]:
+            answer = signed(method, name, token, body)
+            key = fingerprint(made.credential("carol").public.decode())
+            made.hub.state.permits.revoke(key, made.hub.state.now_s() - 1800)  # long before what is signed begins
+            return answer
+
+        ca.answer = revoked_meanwhile  # type: ignore[method-assign]
+        renewal = await carol.ask("POST", "/api/sign/carol", made.credential("carol").public)
+        assert renewal.status == 403
+        assert "permit revoked" in renewal.text
+        assert (await root.ask("GET", "/api/permits")).json == []
 
 
 async def test_a_hub_renews_short_certificates_in_time_and_not_at_each_look(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ async def alice(mesh: SimMesh, home: Api) -> Api:
 
 
 async def test_lists_of_a_mesh_that_is_not_joined_are_empty(home: Api) -> None:
-    for path in ("hubs/x/log", "endpoints", "users", "apps", "evictions", "endpoints/x/apps"):
+    for path in ("hubs/x/log", "endpoints", "users", "apps", "evictions", "permits", "endpoints/x/apps"):
         assert await home.ok("GET", f"/api/meshes/nope/{path}", status=200) == [], path
     assert await home.ok("GET", "/api/meshes/nope/hubs") == {}
 
@@ -61,6 +61,7 @@ UNKNOWN = [
     ("POST", "/agent/certificate", "text"),
     ("POST", "/agent/key", "text"),
     ("POST", "/permits/bob", "text"),
+    ("DELETE", "/permits/0123456789ab", None),
     ("GET", "/users/bob", None),
     ("DELETE", "/users/bob", None),
     ("DELETE", "/evictions/bob", None),

@@ -354,8 +354,8 @@ async def test_a_body_that_does_not_come_is_given_up(credentials: Credentials) -
         ("/api/login", [], Doors(unknown_seconds=0.01, body_seconds=0)),
     ):
         guard = Guard(api, api, credentials, login, Origins(V4), doors)
-        scope = {"method": "POST", "path": path, "raw_path": path.encode(), "headers": headers, "extensions": {}}
-        await guard(scope, receive, send)
+        scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": headers}
+        await guard({**scope, "extensions": {}}, receive, send)
         assert sent.pop(0)["status"] == 408
         sent.clear()
 

@@ -225,3 +225,17 @@ async def test_the_size_of_the_terminal_reaches_the_app_and_so_do_keys(served: S
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+@pytest.mark.parametrize("garbage", [b"\xff" * 40, b"\x01\xff\xff\xff\xff", b"\x02\x00\x00\x00\x03abc"])
+async def test_a_caller_that_sends_no_frames_loses_its_call_only(served: Served, garbage: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    path = "/api/meshes/m/apps/me/probe/cli?argv=%5B%22ztm%20probe%22%2C%22wait%22%5D"
+    writer.write(f"CONNECT {path} HTTP/1.1\r\nztm-console: 1\r\n\r\n".encode())
+    assert b"200" in await reader.readuntil(b"\r\n\r\n")
+    writer.write(garbage)
+    async with asyncio.timeout(DEADLINE):
+        await served.probe.ended.wait()
+        assert (await reader.read()).endswith(b"\x14\x00\x00\x00\x04\x00\x00\x00\x82")  # status 130, and the end
+    writer.close()
+    assert (await served.run("probe", "echo"))[0] == 7

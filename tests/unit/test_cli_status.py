@@ -125,13 +125,23 @@ def test_an_evicted_user_needs_a_new_permit(agent: FakeAgent, capsys: Captured) 
 
 @pytest.mark.parametrize(
     ("days", "began", "said"),
-    [(29, 0, "warn: mesh 'm': the certificate of root has 2"), (10, 30, "fail: mesh 'm': the certificate of root has")],
+    [
+        (365, 336, "warn: mesh 'm': the certificate of root has 2"),
+        (10, 30, "fail: mesh 'm': the certificate of root has"),
+    ],
 )
 def test_a_certificate_that_ends_soon_or_has_ended_is_wrong(
     agent: FakeAgent, capsys: Captured, days: int, began: int, said: str
 ) -> None:
     joined(agent, days, began)
     assert wrong(capsys).startswith(said)
+
+
+def test_a_certificate_made_for_a_week_is_not_wrong_from_its_first_day(agent: FakeAgent, capsys: Captured) -> None:
+    joined(agent, 7, 2)
+    assert report(capsys)["problems"] == []
+    joined(agent, 7, 6)
+    assert "was not renewed" in wrong(capsys)
 
 
 @pytest.mark.parametrize(("skew", "said"), [(90_000, "90 s behind the hub's"), (-90_000, "90 s ahead of the hub's")])

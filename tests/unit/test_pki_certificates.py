@@ -95,6 +95,14 @@ def test_a_user_certificate_begins_at_the_second_of_signing(authority: Authority
     assert pki.days_left(identity, NOW) == 364
 
 
+@pytest.mark.parametrize(("latest", "days"), [(7, 7), (400, 365)])
+def test_a_user_certificate_ends_at_the_latest_when_the_signer_says(
+    authority: Authority, public: str, latest: int, days: int
+) -> None:
+    identity = pki.identity_of(authority.sign_user("a", public, NOW, not_after=NOW + timedelta(days=latest)))
+    assert identity.not_after == (NOW + timedelta(days=days)).replace(microsecond=0)
+
+
 def test_a_user_certificate_can_be_dated_by_the_signer(authority: Authority, public: str) -> None:
     later = NOW + timedelta(seconds=1)
     assert pki.identity_of(authority.sign_user("a", public, NOW, not_before=later)).not_before == later.replace(

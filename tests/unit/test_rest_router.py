@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from memory_stream import exchange_pair
 from ztm.errors import ForbiddenError, NotFoundError, UnreachableError
 from ztm.model import Peer
-from ztm.net.asgi import ASGIApp, HttpLimits, answer_exchange
+from ztm.net.asgi import ASGIApp, HttpLimits, Message, Receive, Scope, Send, answer_exchange
 from ztm.net.base import Headers
 from ztm.rest.message import Request, Response
 from ztm.rest.openapi import document
@@ -96,6 +96,43 @@ async def test_a_method_is_found_behind_a_more_literal_path_without_it() -> None
 
 async def test_head_is_served_by_get_without_its_body() -> None:
     assert await ask(router_of("/x"), "HEAD", "/x") == (200, {"content-type": "application/json"}, b"")
+
+
+async def websocket(router: Router, path: str) -> tuple[int, bytes]:
+    """The answer that denies a WebSocket; 101 if it is accepted."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is read")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": path, "raw_path": path.encode(), "root_path": "", "extensions": {}}
+    await router(scope, receive, send)
+    if sent[0]["type"] == "websocket.accept":
+        return 101, sent[0]["headers"][0][1]
+    assert [message["type"] for message in sent] == ["websocket.http.response.start", "websocket.http.response.body"]
+    return sent[0]["status"], sent[1]["body"]
+
+
+async def test_a_websocket_is_for_mounted_applications_and_no_route() -> None:
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        seen = f"{scope['path']} {scope['root_path']} {scope['path_params']}".encode()
+        await send({"type": "websocket.accept", "headers": [(b"x", seen)]})
+
+    router = Router(local=True)
+    router.add("GET", "/api/x", show)
+    router.add("POST", "/api/y", show)
+    router.add("CONNECT", "/api/apps/{app}/cli", show)
+    router.mount("/api/apps/{app}", app)
+    assert await websocket(router, "/api/apps/a/b") == (101, b"/b /api/apps/a {'app': 'a'}")
+    assert await websocket(router, "/api/apps/a/cli") == (101, b"/cli /api/apps/a {'app': 'a'}")
+    for path, status in (("/api/x", 400), ("/api/y", 405), ("/api/z", 404)):
+        got, body = await websocket(router, path)
+        assert (got, json.loads(body)["status"]) == (status, status)
+    assert (await websocket(router_of("/x"), "/x"))[0] == 400
+    assert await websocket(router_of("/x"), "/y") == (404, b"")
 
 
 SEGMENT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8)

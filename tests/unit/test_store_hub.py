@@ -9,13 +9,21 @@ from pathlib import Path
 import pytest
 
 from ztm.errors import StorageError, UsageError
-from ztm.model import Acl, Eviction, FileInfo
+from ztm.model import Acl, Eviction, FileInfo, Issued, Origin, Revocation
 from ztm.pki import Authority
 from ztm.store import HubStore
+from ztm.store.schema import HUB_MIGRATIONS
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 HUB = "0f8f7c4e-5f0a-4f0e-9c0a-0123456789ab"
 AUTHORITY = Authority.create(NOW)
+
+
+def issued(user: str, key: str, *, begin: int = 1000, end: int = 2000, ends: int | None = None) -> Issued:
+    return Issued(
+        user=user, key=key, not_before=begin, not_after=end, time=begin, origin=Origin.ROOT, ends=ends, latest=end
+    )
+
 
 Reopen = Callable[[], HubStore]
 
@@ -82,13 +90,50 @@ def test_owners_last(reopen: Reopen) -> None:
 
 def test_the_keys_of_a_user_are_those_issued_and_those_seen(reopen: Reopen) -> None:
     store = reopen()
-    store.save_issued("alice", "k2", NOW)
-    store.save_issued("alice", "k2", NOW)
-    store.save_issued("bob", "k9", NOW)
+    store.save_permit(issued("alice", "k2"))
+    store.save_permit(issued("alice", "k2"))
+    store.save_permit(issued("bob", "k9"))
     store.save_owner("e1", "alice", "k1")
     store.save_owner("e2", "alice", "k2")
     assert reopen().keys_of("alice") == ("k1", "k2")
     assert reopen().keys_of("nobody") == ()
+
+
+def test_permits_last_and_a_newer_one_for_the_same_key_replaces_the_older(reopen: Reopen) -> None:
+    first, newer = issued("bob", "k1"), issued("bob", "k1", begin=1500, end=3000, ends=3000)
+    other = issued("alice", "k1")
+    for one in (first, other):
+        reopen().save_permit(one)
+    assert reopen().permits() == [other, first]
+    reopen().save_permit(newer)
+    assert reopen().permits() == [other, newer]
+    reopen().delete_permits([("alice", "k1"), ("nobody", "k1")])
+    assert reopen().permits() == [newer]
+
+
+def test_revocations_last_until_they_are_deleted(reopen: Reopen) -> None:
+    reopen().save_revocation(Revocation("k1", 100, 200))
+    reopen().save_revocation(Revocation("k2", 1, 2))
+    reopen().save_revocation(Revocation("k1", 150, 250))
+    assert reopen().revocations() == [Revocation("k1", 150, 250), Revocation("k2", 1, 2)]
+    reopen().delete_revocations(["k2", "k3"])
+    assert reopen().revocations() == [Revocation("k1", 150, 250)]
+
+
+def test_what_an_earlier_version_signed_is_listed_as_good_for_a_year(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o700)
+    with sqlite3.connect(tmp_path / "data" / "ztm-hub.db") as old:
+        for statement in HUB_MIGRATIONS[0]:
+            old.execute(statement)
+        old.execute("INSERT INTO issued VALUES ('bob', 'k1', 1000)")
+        old.execute("PRAGMA user_version=1")
+    old.close()
+    store = HubStore(tmp_path / "data")
+    (found,) = store.permits()
+    assert (found.user, found.key, found.origin, found.ends) == ("bob", "k1", Origin.UNKNOWN, None)
+    assert found.not_after == found.latest == 1000 + 365 * 86400
+    assert store.keys_of("bob") == ("k1",)
+    store.close()
 
 
 def test_evictions_last_are_replaced_and_undone(reopen: Reopen) -> None:

@@ -1,14 +1,15 @@
 """The codecs against v1's recorded JSON, both ways, and against what is not JSON of that shape."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from recorded import load
 from ztm.errors import UsageError
-from ztm.model import Acl, Address, Endpoint, Eviction, FileInfo, HubInfo, Version
+from ztm.model import Acl, Address, Endpoint, Eviction, FileInfo, HubInfo, Issued, Origin, PermitState, Version
 from ztm.wire import codec
-from ztm.wire.records import AppChange, Heartbeat, Hop, LogEntry, PingAnswer, Traffic
+from ztm.wire.records import AppChange, CutOff, Heartbeat, Hop, LogEntry, PermitRow, PingAnswer, Traffic
 
 V1 = Version("Community", "v1.0.4", "8eeb411c", "Wed, 4 Mar 2026")
 
@@ -103,6 +104,25 @@ def test_users_read_and_write_as_v1_does(name):
     users = codec.decode_users(response(name))
     assert all(endpoint.user == user.name for user in users for endpoint in user.endpoints)
     assert_same_json(codec.encode_users(users), response(name))
+
+
+def test_permits_read_as_they_were_written():
+    issued = Issued(user="bob é", key="ab", not_before=1, not_after=9, time=2, origin=Origin.ROOT, ends=9, latest=0)
+    rows = [
+        PermitRow("0a", issued, PermitState.REVOKED, 5),
+        PermitRow("0b", replace(issued, ends=None, origin=Origin.UNKNOWN), PermitState.VALID),
+    ]
+    assert codec.decode_permits(codec.encode_permits(rows)) == rows
+    (first, _) = json.loads(codec.encode_permits(rows))
+    assert (first["id"], first["issuedBy"], first["state"], first["revoked"]) == ("0a", "root", "revoked", 5)
+    for name, wrong in (("state", "splendid"), ("issuedBy", "me"), ("id", "")):
+        with pytest.raises(UsageError, match="malformed list of permits"):
+            codec.decode_permits(json.dumps([first | {name: wrong}]).encode())
+
+
+def test_who_was_cut_off_reads_as_it_was_written():
+    cut = [CutOff("e1", "laptop"), CutOff("e2", "")]
+    assert codec.decode_cut_off(codec.encode_cut_off(cut)) == cut
 
 
 def test_evictions_read_and_write_as_v1_does_and_never_show_keys():
@@ -217,8 +237,10 @@ DECODERS = [
     codec.decode_apps,
     codec.decode_endpoint,
     codec.decode_endpoints,
+    codec.decode_cut_off,
     codec.decode_eviction,
     codec.decode_evictions,
+    codec.decode_permits,
     codec.decode_file,
     codec.decode_files,
     codec.decode_heartbeat,

@@ -36,11 +36,14 @@ def credentials(row: MeshRow, identity_key: str, wall: float, known: TlsConfig |
 
 
 async def renewed(row: MeshRow, tls: TlsConfig, link: HubLink, wall: float, below: int) -> str | None:
-    """A fresh certificate of the same name and key when fewer than `below` days are left, else None.
+    """The certificate to go on with, of the same name and key, when fewer than `below` days are left, else None.
+
+    It is the one that is there, if the hub's does not last longer.
 
     Source: spec mesh-protocol 9.3.
 
     Raises:
+        ForbiddenError: the hub will not sign it, as the permit ends.
         ZtmError: the hub did not sign it, or signed something else.
     """
     now = datetime.fromtimestamp(wall, UTC)
@@ -53,4 +56,4 @@ async def renewed(row: MeshRow, tls: TlsConfig, link: HubLink, wall: float, belo
     fresh = pki.verify(certificate, row.ca, now, server=False)
     if fresh.user != identity.user or fresh.key != identity.key:
         raise CertificateError("the hub signed another name or key than was asked for")
-    return certificate if fresh.not_after > identity.not_after else None
+    return certificate if fresh.not_after > identity.not_after else row.certificate

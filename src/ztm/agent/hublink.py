@@ -13,6 +13,7 @@ from ztm.agent.config import AgentConfig
 from ztm.agent.dial import LinkSelf, dial_hub
 from ztm.agent.state import SILENT, EvictedError, RefusalError
 from ztm.agent.streams import StreamSessions
+from ztm.core.permits import EXPIRED, REVOKED
 from ztm.errors import BrokenStreamError, DeadlineError, ZtmError, from_status
 from ztm.model import Address
 from ztm.net.asgi import ASGIApp, Receive, Scope, Send, serve_stream
@@ -148,6 +149,8 @@ class HubLink:
 
     def loss_of(self, reason: str) -> ZtmError:
         """The error that the end of this link stands for."""
+        if REVOKED in reason or EXPIRED in reason:
+            return RefusalError(reason)
         if "evicted" in reason:
             return EvictedError(reason)
         return BrokenStreamError(f"the hub at {self.address} broke off: {reason}")

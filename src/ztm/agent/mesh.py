@@ -29,7 +29,7 @@ from ztm.agent.keeper import Keeper
 from ztm.agent.standing import Standing
 from ztm.agent.state import Health, State
 from ztm.apps.base import AppFactory
-from ztm.errors import CertificateError, ConflictError, UnreachableError, ZtmError
+from ztm.errors import CertificateError, ConflictError, ForbiddenError, UnreachableError, ZtmError
 from ztm.logs import about
 from ztm.model import Address, Endpoint, HubInfo
 from ztm.net.asgi import ASGIApp
@@ -210,23 +210,34 @@ class Mesh:
             pause = self._config.heartbeat * 4
             try:
                 if await self.renew_if_due(link):
-                    # An authority may make all its certificates for fewer days than we like to have left.
-                    identity = pki.identity_of(self.row.certificate)
-                    pause = max(pause, (identity.not_after - identity.not_before).total_seconds() / 10)
+                    pause = max(pause, self._tenth())
+            except ForbiddenError as error:  # the permit ends: nothing is gained by asking again soon
+                self.standing.log.info("the certificate is not renewed: %s", error)
+                pause = max(pause, self._tenth())
             except ZtmError as error:
                 self.standing.log.warning("the certificate is not renewed: %s", error)
             await asyncio.sleep(pause)
 
+    def _tenth(self) -> float:
+        """A tenth of the certificate's life in seconds: it may be made for fewer days than we like to have left."""
+        identity = pki.identity_of(self.row.certificate)
+        return (identity.not_after - identity.not_before).total_seconds() / 10
+
     async def renew_if_due(self, link: HubLink) -> bool:
-        """Have the own certificate signed anew when few days are left. Source: spec mesh-protocol 9.3.
+        """Have the own certificate signed anew when few days are left; whether the hub was asked for that.
+
+        Source: spec mesh-protocol 9.3.
 
         Raises:
+            ForbiddenError: the hub will not sign it.
             ZtmError: the hub did not sign it, or signed something else.
         """
         wall = self.network.wall()
         certificate = await renewed(self.row, self._own.tls, link, wall, self._config.renew_below)
         if certificate is None:
             return False
+        if certificate == self.row.certificate:
+            return True
         row = replace(self.row, certificate=certificate)
         self._store.save_mesh(row)
         self.row = row

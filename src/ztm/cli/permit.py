@@ -1,4 +1,4 @@
-"""Permit files: read and checked for `ztm join`, and shown by `ztm permit show`.
+"""Permits: files, read and checked for `ztm join` and shown by `ztm permit show`; those issued, listed and revoked.
 
 For `join`, keys and certificates are not read here; the agent verifies them. A private key is never printed.
 
@@ -8,10 +8,11 @@ Source: spec cli.md sections 6 and 8.
 import json
 from typing import Any
 
-from ztm.apps.formats import OUTPUT
+from ztm.apps.formats import NO_HEADERS, OUTPUT, SORT, Listing, chosen_format, sorted_by
 from ztm.apps.grammar import Arguments, Command
-from ztm.cli.context import Context
+from ztm.cli.context import YES, Context, attempting
 from ztm.cli.files import read_text
+from ztm.cli.watch import WATCH
 from ztm.errors import CertificateError, UsageError
 
 
@@ -78,6 +79,58 @@ def show(context: Context, arguments: Arguments) -> int:
     return 1 if shown.object["problem"] else 0
 
 
+def list_permits(context: Context, arguments: Arguments) -> int | None:
+    """Print the permits that the hub has signed, the newest for each key.
+
+    Raises:
+        UsageError: there is no such column.
+        ForbiddenError: this endpoint's user is not root.
+        RefusedError: the hub keeps no list of them.
+    """
+    from ztm.cli.permits import listing
+    from ztm.cli.watch import watch
+
+    chosen_format(arguments)
+
+    def find() -> Listing:
+        with attempting(f"cannot list the permits of mesh '{context.mesh}'"):
+            return sorted_by(listing(context), arguments)
+
+    if arguments.flag(WATCH.name):
+        return watch(context, arguments, find, ("mesh", "endpoint"), context.mesh)
+    context.show(find(), arguments)
+    return None
+
+
+def revoke(context: Context, arguments: Arguments) -> None:
+    """Shut out the key of one permit, and say what that did; asks first on a terminal.
+
+    Raises:
+        ForbiddenError: this endpoint's user is not root.
+        NotFoundError: there is no such permit.
+        ConflictError: several ids begin like that, or the permit is the one in use here.
+    """
+    from ztm.cli.permits import find, permits, sharing
+    from ztm.wire.paths import encode
+
+    begun, mesh = arguments.word("id"), context.mesh
+    with attempting(f"cannot revoke permit '{begun}' of mesh '{mesh}'"):
+        found = permits(context)
+        permit = find(found, begun)
+        user, others = permit["username"], sharing(found, permit)
+        if permit["state"] == "revoked":
+            context.out(f"Permit {permit['id']} of {user} in mesh {mesh} was revoked before")
+            return
+        also = f" and of {', '.join(others)}, whose key is the same" if others else ""
+        context.confirm(f"Revoke permit {permit['id']} of user '{user}'{also}, cutting off who uses it?", arguments)
+        done = context.ask("DELETE", f"/permits/{encode(permit['id'])}")
+    cut = ", ".join(str(one["name"] or one["id"]) for one in done["endpoints"])
+    who = f"{user}, {', '.join(others)}" if others else user
+    context.out(
+        f"Revoked permit {permit['id']} of {who} in mesh {mesh}: {f'cut off {cut}' if cut else 'no one used it'}"
+    )
+
+
 COMMANDS = (
     Command(
         usage="permit show <file>",
@@ -88,6 +141,29 @@ COMMANDS = (
         notes=(
             "The file - is standard input. Private keys are never shown. The exit status is 1 if nobody could join by\n"
             "this permit now: it has expired, say, or its parts do not belong together."
+        ),
+    ),
+    Command(
+        usage="permit list",
+        title="List the permits that the hub has issued",
+        run=list_permits,
+        local=True,
+        options=(OUTPUT, NO_HEADERS, SORT, WATCH),
+        notes=(
+            "Only root can. Each key of each user is listed once, with its newest certificate; renewals keep the id.\n"
+            "Expired permits are listed for 30 days. What a hub of v1 has signed is not known."
+        ),
+    ),
+    Command(
+        usage="permit revoke <id>",
+        title="Shut out whoever uses a permit",
+        run=revoke,
+        local=True,
+        options=(YES,),
+        notes=(
+            "Only root can. The id is that of 'ztm permit list', or its first few digits. The permit's key is shut\n"
+            "out at once, under any name; other keys of the user go on working. A later invitation for the same key\n"
+            "lets it in again. The permit in use here cannot be revoked: use another one of root ('ztm root')."
         ),
     ),
 )

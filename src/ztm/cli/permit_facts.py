@@ -9,7 +9,7 @@ from ztm.apps.formats import Description
 from ztm.cli.checkup.certificate import Facts, facts, iso, utc_now
 from ztm.cli.context import Context
 from ztm.errors import CertificateError, ZtmError
-from ztm.model import ROOT, Address, Permit
+from ztm.model import ROOT, Address, Permit, permit_id
 
 PATIENCE = 3.0
 """Seconds to wait for the agent's word on its own identity: the permit can be shown without."""
@@ -28,6 +28,7 @@ def description(context: Context, permit: dict[str, Any]) -> Description:
     user, authority = facts(agent["certificate"]), _authority(permit["ca"])
     found: dict[str, Any] = {
         **user.as_object(now),
+        "id": permit_id(user.user, user.key),
         "isRoot": user.user == ROOT,
         "hasPrivateKey": bool(agent.get("privateKey")),
         "ca": authority.as_object(now),
@@ -80,6 +81,7 @@ def _text(found: dict[str, Any], user: Facts, authority: Facts) -> str:
     now = utc_now()
     rows = {
         "User": f"{user.user}{' (administrator of the mesh)' if found['isRoot'] else ''}",
+        "Id": found["id"],
         "Private Key": "yes: keep this file secret" if found["hasPrivateKey"] else "no",
         "Key Type": user.key_type,
         "Fingerprint": user.fingerprint,

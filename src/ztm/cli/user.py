@@ -13,6 +13,8 @@ from ztm.errors import CertificateError, ForbiddenError, NotFoundError
 from ztm.wire.paths import encode
 
 KEY_BEGIN = "-----BEGIN PUBLIC KEY-----"
+MAX_DAYS = 365
+"""The longest expiry that hubs take."""
 
 
 def identity(context: Context, arguments: Arguments) -> None:  # noqa: ARG001
@@ -27,6 +29,7 @@ def invite(context: Context, arguments: Arguments) -> None:
         CertificateError: the identity is not a public key.
         ForbiddenError: this endpoint's user is not root.
         StorageError: the permit cannot be written.
+        RefusedError: it is to expire, and the hub does not know of that.
     """
     from ztm.cli.files import check_writable, read_text, write_private
     from ztm.cli.resolve import mesh_path
@@ -37,16 +40,24 @@ def invite(context: Context, arguments: Arguments) -> None:
     key = read_text(source)
     if KEY_BEGIN not in key:
         raise CertificateError(f"{source} is not an identity (expected the output of 'ztm identity')")
+    days = _days(arguments)
     if target and target != "-":
         check_writable(target)
+    path = f"{mesh_path(context.mesh)}/permits/{encode(user)}{f'?expires={days}' if days else ''}"
     with attempting(f"cannot invite '{user}' to mesh '{context.mesh}'"):
-        permit = context.client.request_text(
-            "POST", f"{mesh_path(context.mesh)}/permits/{encode(user)}", key.strip() + "\n"
-        )
+        permit = context.client.request_text("POST", path, key.strip() + "\n")
     if target and target != "-":
         write_private(Path(target), permit)
     else:
         context.out(permit)
+
+
+def _days(arguments: Arguments) -> int:
+    """After how many days the permit ends; 0 if it does not."""
+    days = arguments.number("--expires", 0, 1)
+    if days > MAX_DAYS:
+        raise arguments.error(f"invalid value '{days}' for option --expires (1 to {MAX_DAYS} days)")
+    return days
 
 
 def evict(context: Context, arguments: Arguments) -> None:
@@ -146,8 +157,13 @@ COMMANDS = (
         options=(
             Option("--identity", "<file>", "The user's identity, or - for standard input", "-i"),
             Option("--permit", "<file>", "Where to write the permit (default: standard output)", "-p"),
+            Option("--expires", "<days>", "End the permit for good after so many days, 1 to 365 (default: never)"),
         ),
-        notes="Only root can invite. The user prints the identity with 'ztm identity'.",
+        notes=(
+            "Only root can invite. The user prints the identity with 'ztm identity'. Agents renew their certificates,\n"
+            "but not beyond the end that --expires sets: the user is cut off then. A later invitation of the same\n"
+            "identity takes the place of an earlier one. 'ztm permit list' shows all, 'ztm permit revoke' ends one."
+        ),
     ),
     Command(
         usage="evict <username>",

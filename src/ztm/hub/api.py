@@ -5,8 +5,10 @@ from ztm.hub.files import Files
 from ztm.hub.link import Link
 from ztm.hub.lists import Lists
 from ztm.hub.p2p import PeerToPeer
+from ztm.hub.permits import PermitRoutes
 from ztm.hub.relay import Relay
 from ztm.hub.sessions import AgentSessions
+from ztm.hub.signing import Signing
 from ztm.hub.state import HubState
 from ztm.hub.users import Users
 from ztm.rest.message import Request, Response
@@ -19,6 +21,8 @@ def hub_api(state: HubState) -> Router:
     sessions = AgentSessions(state)
     router = Router(plain=True)
     Lists(state, sessions).mount(router)
+    Signing(state).mount(router)
+    PermitRoutes(state).mount(router)
     Users(state).mount(router)
     Files(state, sessions).mount(router)
     PeerToPeer(state).mount(router)

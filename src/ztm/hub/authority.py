@@ -22,7 +22,14 @@ class Signer(Protocol):
         """The CA's certificate, PEM."""
 
     def sign_user(
-        self, user: str, public_pem: str, now: datetime, days: int = 365, *, not_before: datetime | None = None
+        self,
+        user: str,
+        public_pem: str,
+        now: datetime,
+        days: int = 365,
+        *,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
     ) -> str:
         """A user's certificate, PEM."""
 
@@ -58,6 +65,7 @@ class RemoteAuthority:
         days: int = 365,  # noqa: ARG002
         *,
         not_before: datetime | None = None,  # noqa: ARG002
+        not_after: datetime | None = None,  # noqa: ARG002
     ) -> str:
         """See `pki.Authority.sign_user`.
 

@@ -37,7 +37,7 @@ class Counts:
     sessions: int = 0
     """Control sessions that were accepted."""
     connections_refused: Counter[str] = field(default_factory=Counter)
-    """Connections turned away: ``certificate``, ``full`` or ``evicted``."""
+    """Connections turned away: ``certificate``, ``full``, ``evicted`` or ``permit`` (revoked, or over)."""
     asked: int = 0
     """App streams that were asked for; also the last one's number in the log."""
     streams: int = 0

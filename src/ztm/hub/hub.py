@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ztm.core.permits import EXPIRED, REVOKED
 from ztm.errors import CertificateError, UsageError, ZtmError
 from ztm.hub.api import hub_api
 from ztm.hub.authority import Signer, signer_of
@@ -179,8 +180,10 @@ class Hub:
             return self._counted("certificate", f"not a user's certificate: {error}")
         if self._is_full_for(identity.user):
             return self._counted("full", "the hub has as many connections as it takes")
-        eviction = self._state.evictions.refuses(identity, self._state.now_s())
-        return None if eviction is None else self._counted("evicted", eviction)
+        refusal = self._state.refusal(identity)
+        if refusal is None:
+            return None
+        return self._counted("permit" if refusal.startswith((REVOKED, EXPIRED)) else "evicted", refusal)
 
     def _counted(self, reason: str, refusal: str) -> str:
         self._state.counts.connections_refused[reason] += 1
@@ -266,13 +269,15 @@ class Hub:
                 log.exception("the hub's upkeep failed; it is tried again in %g s", self._config.sweep_every)
 
     def sweep(self) -> None:
-        """Forget endpoints that are gone, renew, and repeat writes that the disk refused."""
+        """Forget endpoints that are gone, cut off expired permits, renew, and repeat writes that the disk refused."""
         for endpoint in self._state.registry.sweep(self._network.wall()):
             self._state.files.drop_source(endpoint)
             log.info("endpoint %s is gone", endpoint)
+        self._state.cut_refused()
         if self._signs_itself:
             _logged(self.renew_if_due)
         _logged(self._state.save_all)
+        _logged(partial(self._state.permits.forget, self._state.now_s()))
 
     @property
     def _signs_itself(self) -> bool:

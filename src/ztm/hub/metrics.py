@@ -25,7 +25,7 @@ def families(state: HubState) -> Iterable[Metric]:
         "hub_connections_refused",
         "Connections turned away after their handshake",
         "reason",
-        ((reason, counts.connections_refused[reason]) for reason in ("certificate", "full", "evicted")),
+        ((reason, counts.connections_refused[reason]) for reason in ("certificate", "full", "evicted", "permit")),
         counts=True,
     )
     yield counter("hub_sessions_accepted", "Control sessions of agents accepted", counts.sessions)

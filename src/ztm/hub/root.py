@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ztm.core.permits import issued_of
 from ztm.hub.authority import Signer, new_authority, signer_of
 from ztm.hub.ca_service import CaService
-from ztm.model import ROOT, Address, Permit
-from ztm.pki import fingerprint, format_permit, identity_of, new_key, public_key
+from ztm.model import ROOT, Address, Origin, Permit
+from ztm.pki import format_permit, identity_of, new_key, public_key
 from ztm.store.files import secure_directory, write_private
 from ztm.store.hub import HubStore
 
@@ -68,5 +69,5 @@ def issue_once(
 def _issue(store: HubStore, signer: Signer, names: tuple[Address, ...], now: datetime, kind: str) -> str:
     key = new_key(kind)
     certificate = signer.sign_user(ROOT, public_key(key), now)
-    store.save_issued(ROOT, fingerprint(public_key(key)), identity_of(certificate).not_before)
+    store.save_permit(issued_of(identity_of(certificate), now, Origin.HUB))
     return format_permit(Permit(ca=signer.certificate, certificate=certificate, bootstraps=names, key=key))

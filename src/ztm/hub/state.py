@@ -17,9 +17,10 @@ from ztm.hub.authority import Signer
 from ztm.hub.config import HubConfig
 from ztm.hub.counts import Counts
 from ztm.hub.link import Link
+from ztm.hub.permit_book import PermitBook
 from ztm.hub.traffic import TrafficMeter
 from ztm.logs import LogRing
-from ztm.model import Acl, Eviction, FileInfo
+from ztm.model import Acl, Eviction, FileInfo, Identity, Issued
 from ztm.net.base import Network
 from ztm.store.hub import HubStore
 
@@ -40,6 +41,7 @@ class HubState:
         owners = {endpoint: Owner(user, key) for endpoint, (user, key) in store.owners().items()}
         self.registry: Registry[Any] = Registry(self.id, max_agents=config.max_agents, owners=owners)
         self.evictions = Evictions(store.evictions())
+        self.permits = PermitBook(store)
         self.files = FileTable(store.files())
         self.acls: dict[str, Acl] = dict(store.acls())
         self.traffic = TrafficMeter()
@@ -89,17 +91,37 @@ class HubState:
         """
         if not self.evictions.evict(user, self.keys_of(user), self.now_s(), expiration):
             return False
-        self._cut_evicted()
+        self.cut_refused()
         log.info("user %s is evicted", user)
         self._keep(user, self.evictions.of(user))
         return True
 
-    def _cut_evicted(self) -> None:
+    def revoke(self, permit: Issued) -> list[str]:
+        """Shut a permit's key out at once, then write it down; the ids of the endpoints that this cut off.
+
+        Raises:
+            StorageError: it acts, and the disk did not take it; it is tried again until it does.
+        """
+        self.permits.revoke(permit.key, self.now_s())
+        cut = self.cut_refused()
+        log.info("permit %s of user %s is revoked", permit.id, permit.user)
+        self.permits.save()
+        return cut
+
+    def refusal(self, identity: Identity) -> str | None:
+        """Why the holder of a valid certificate is shut out now, or None if it is not."""
         now = self.now_s()
+        return self.evictions.refuses(identity, now) or self.permits.known.refuses(identity, now)
+
+    def cut_refused(self) -> list[str]:
+        """End the connections of all who are shut out or whose permit is over; the ids of their endpoints."""
+        cut = []
         for link in list(self.links):
-            refusal = self.evictions.refuses(link.identity, now)
+            refusal = self.refusal(link.identity)
             if refusal is not None:
                 link.cut(refusal)
+                cut.append(link.endpoint)
+        return sorted({endpoint for endpoint in cut if endpoint})
 
     def readmit(self, user: str) -> None:
         """Undo an eviction.
@@ -133,6 +155,7 @@ class HubState:
             StorageError: the disk still does not take it.
         """
         self._save_evictions()
+        self.permits.save()
         self.keep_files({})
 
     def _save_evictions(self) -> None:

@@ -12,7 +12,7 @@ from ztm.errors import BrokenStreamError, TooLargeError, UsageError
 from ztm.net.base import Exchange, Headers, Network, SessionLimits, Stream
 from ztm.net.http1_head import read_within
 from ztm.net.http1_server import serve_http1
-from ztm.net.reply import RawHeaders, Reply, run, text_headers
+from ztm.net.reply import RawHeaders, Reply, plain, run, text_headers
 from ztm.net.scope import (
     LINK,
     PEER,
@@ -26,6 +26,8 @@ from ztm.net.scope import (
     Upgrade,
     check_target,
     http_scope,
+    is_websocket,
+    method_of,
 )
 
 __all__ = [
@@ -40,6 +42,9 @@ __all__ = [
     "Send",
     "Upgrade",
     "answer_exchange",
+    "is_websocket",
+    "method_of",
+    "plain",
     "serve_stream",
 ]
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as served to mesh peers and local clients: one request at a time over any stream.
+"""HTTP/1.1 as served to mesh peers and local clients: one request at a time over any stream, or a WebSocket.
 
 It forgives one thing that v1 needs, a request without Host. It reads from the stream only what the
 application asks for, so that a slow application holds its caller back, and it notices a caller that has
@@ -6,18 +6,19 @@ gone away only when the application reads or writes.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping
 
 import h11
 
-from ztm.errors import BrokenStreamError, TooLargeError, UsageError
+from ztm.errors import BrokenStreamError, TooLargeError
 from ztm.net.base import Stream
+from ztm.net.http1_body import RequestBody
 from ztm.net.http1_head import REASONS, BadHeadError, connect_accepted, read_request, refusal
 from ztm.net.reply import RawHeaders, Reply, run
 from ztm.net.scope import UPGRADE, ASGIApp, HttpLimits, Message, Scope, Upgrade, http_scope
 
 _TITLED = (b"\r\nConnection: ", b"\r\nTransfer-Encoding: ")
+_SWITCHING = REASONS[101].encode()
 _JOINED = 64 << 10
 """Bodies up to this many bytes leave in one write with their head; longer ones are not copied for it."""
 
@@ -25,8 +26,8 @@ _JOINED = 64 << 10
 async def serve_http1(stream: Stream, app: ASGIApp, extensions: Mapping[str, object], limits: HttpLimits) -> None:
     """Serve requests on `stream` with `app` until either side is done with it, then end the stream.
 
-    `extensions` go into each request's scope; a CONNECT request also carries an `Upgrade`. Cancelling
-    leaves the stream to its owner.
+    `extensions` go into each request's scope; a CONNECT request also carries an `Upgrade`, and the handshake of a
+    WebSocket becomes one (RFC 6455). Cancelling leaves the stream to its owner.
 
     Source: spec mesh-protocol 4.5, agent-api 1, apps-network 7 rule 1.
     """
@@ -49,10 +50,13 @@ async def _serve_request(stream: Stream, app: ASGIApp, extensions: Mapping[str, 
             await _serve_connect(stream, app, extensions, connection, request)
             return False
         scope = _scope(stream, request, _origin(request.target), extensions)
+        if _asks_for_websocket(request):
+            await _serve_websocket(stream, app, scope, connection, request, limits)
+            return False
     except BadHeadError as error:
         await stream.write(refusal(error.status, str(error)))
         return False
-    body = _Body(connection, stream, limits.body_bytes)
+    body = RequestBody(connection, stream, limits.body_bytes)
     reply = _Http1Reply(stream, connection, request, body)
     if body.is_too_large(request):
         await reply.fail(TooLargeError.status, f"the body is larger than {limits.body_bytes} bytes")
@@ -72,6 +76,49 @@ async def _serve_connect(
     upgrade = Upgrade(stream, lambda headers: stream.write_now(connect_accepted(headers)))
     scope = _scope(stream, request, request.target, {**extensions, UPGRADE: upgrade})
     await run(app, scope, _no_body, _Http1Reply(stream, connection, request, None, upgrade))
+
+
+async def _serve_websocket(
+    stream: Stream, app: ASGIApp, scope: Scope, connection: h11.Connection, request: h11.Request, limits: HttpLimits
+) -> None:
+    """Serve a WebSocket, or the answer that denies it; the stream is over afterwards.
+
+    Raises:
+        BadHeadError: the handshake has a body.
+    """
+    from ztm.net.websocket import serve_websocket  # memory that an agent without such apps does not need
+
+    try:
+        is_bare = type(connection.next_event()) is h11.EndOfMessage
+    except h11.RemoteProtocolError:
+        is_bare = False
+    if not is_bare:
+        raise BadHeadError(400, "a WebSocket's handshake has no body")
+    stream.unread(connection.trailing_data[0])
+
+    def switch(headers: RawHeaders) -> None:
+        stream.write_now(
+            connection.send(h11.InformationalResponse(status_code=101, reason=_SWITCHING, headers=headers))
+        )
+
+    denial = _Http1Reply(stream, connection, request, None)
+    await serve_websocket(stream, app, scope, denial, switch, limits.message_bytes)
+
+
+def _asks_for_websocket(request: h11.Request) -> bool:
+    """Whether this is the handshake of a WebSocket, be it well formed or not (RFC 6455 section 4.2.1)."""
+    return (
+        request.method == b"GET"
+        and request.http_version == b"1.1"
+        and _says(request, b"upgrade", b"websocket")
+        and _says(request, b"connection", b"upgrade")
+    )
+
+
+def _says(request: h11.Request, field: bytes, word: bytes) -> bool:
+    """Whether `word` is in the list that `field` holds."""
+    lists = (value for name, value in request.headers if name == field)
+    return any(each.strip().lower() == word for value in lists for each in value.split(b","))
 
 
 async def _no_body() -> Message:
@@ -127,97 +174,6 @@ async def _farewell(stream: Stream, seconds: float) -> None:
         stream.abort("the peer did not end its side")
 
 
-class _Body:
-    """A request's body, read from the stream only as the application asks for it."""
-
-    def __init__(self, connection: h11.Connection, stream: Stream, limit: int) -> None:
-        self._connection = connection
-        self._stream = stream
-        self._limit = limit
-        self._taken = 0
-        self._pending: deque[bytes] = deque()
-        self._is_told = False
-        self._is_complete = False
-
-    def is_too_large(self, request: h11.Request) -> bool:
-        """Whether the request announces more than the bound."""
-        declared = next((value for name, value in request.headers if name == b"content-length"), b"0")
-        return bool(self._limit) and int(declared) > self._limit
-
-    async def receive(self) -> Message:
-        """The ASGI `receive`.
-
-        Raises:
-            TooLargeError: the body exceeds the bound.
-            UsageError: it is not well framed.
-            BrokenStreamError: the stream was cut.
-        """
-        if self._is_told:
-            await self._gone()
-            return {"type": "http.disconnect"}
-        self._parse()
-        if not self._pending and not self._is_complete and not await self._more():
-            return {"type": "http.disconnect"}
-        data = self._pending.popleft() if self._pending else b""
-        self._taken += len(data)
-        if self._limit and self._taken > self._limit:
-            raise TooLargeError(f"the body is larger than {self._limit} bytes")
-        self._is_told = self._is_complete and not self._pending
-        return {"type": "http.request", "body": data, "more_body": not self._is_told}
-
-    def is_complete(self) -> bool:
-        """Whether all of it has been received, read or not."""
-        try:
-            self._parse()
-        except UsageError:
-            return False
-        return self._is_complete
-
-    def give_back(self) -> bool:
-        """Put back what came behind the body; whether the body was complete, so that a request may follow."""
-        rest = self._connection.trailing_data[0]
-        if rest:
-            self._stream.unread(rest)
-        return self._is_complete
-
-    async def _more(self) -> bool:
-        """Read until there is something to tell; False when the peer has ended its side instead."""
-        waiting = self._connection.they_are_waiting_for_100_continue
-        if waiting and self._connection.our_state is h11.SEND_RESPONSE:
-            go_on = h11.InformationalResponse(status_code=100, reason=b"Continue", headers=[])
-            self._stream.write_now(self._connection.send(go_on))
-        while not self._pending and not self._is_complete:
-            data = await self._stream.read()
-            if not data:
-                return False
-            self._connection.receive_data(data)
-            self._parse()
-        return True
-
-    def _parse(self) -> None:
-        """Move what has been received into `_pending`."""
-        try:
-            while not self._is_complete:
-                event = self._connection.next_event()
-                if isinstance(event, h11.Data):
-                    self._pending.append(bytes(event.data))
-                elif isinstance(event, h11.EndOfMessage):
-                    self._is_complete = True
-                else:
-                    return
-        except h11.RemoteProtocolError as error:
-            raise UsageError(f"malformed request body: {error}") from error
-
-    async def _gone(self) -> None:
-        """Wait until the caller is gone."""
-        if not self._connection.trailing_data[0]:
-            data = await self._stream.read()
-            if not data:
-                return
-            self._connection.receive_data(data)  # kept as the beginning of the next request
-        await self._stream.ended()
-
-
 class _Http1Reply(Reply):
     """An answer in HTTP/1.1: `content-length` where the length is known, chunked where not."""
 
@@ -226,7 +182,7 @@ class _Http1Reply(Reply):
         stream: Stream,
         connection: h11.Connection,
         request: h11.Request,
-        body: _Body | None,
+        body: RequestBody | None,
         upgrade: Upgrade | None = None,
     ) -> None:
         super().__init__(stream, request.method.decode(), upgrade)

@@ -7,11 +7,11 @@ head is not sent, and a cut stream afterwards. It never sends details of an unex
 import json
 import logging
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Protocol
 
 from ztm.errors import BrokenStreamError, ZtmError
 from ztm.net.base import Headers, Stream
-from ztm.net.scope import ASGIApp, Message, Receive, Scope, Upgrade
+from ztm.net.scope import ASGIApp, Message, Receive, Scope, Send, Upgrade, is_websocket, method_of
 
 log = logging.getLogger("ztm.http")
 
@@ -24,6 +24,20 @@ _PER_CONNECTION = frozenset(
 """Header fields that belong to a hop, never to an answer (RFC 9110 section 7.6.1, RFC 9113 section 8.2.2)."""
 
 RawHeaders = list[tuple[bytes, bytes]]
+
+
+class Outcome(Protocol):
+    """What an application makes of one request, as `run` sees it."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is owed to the caller: a whole answer was sent, or the stream was taken over."""
+
+    async def send(self, message: Message) -> None:
+        """The ASGI `send`."""
+
+    async def fail(self, status: int, message: str) -> None:
+        """Tell the caller of a failure, in whichever way is still possible."""
 
 
 class Reply(ABC):
@@ -44,6 +58,11 @@ class Reply(ABC):
     def is_upgraded(self) -> bool:
         """Whether the application took the raw stream instead of answering."""
         return self.upgrade is not None and self.upgrade.accepted
+
+    @property
+    def is_over(self) -> bool:
+        """See `Outcome`."""
+        return self.finished or self.is_upgraded
 
     async def send(self, message: Message) -> None:
         """Take one ASGI message; the head waits for the first body message, to know its length.
@@ -88,20 +107,32 @@ class Reply(ABC):
         """Write the head when `headers` are given (and note it in `started`), then `body`, then the end when `last`."""
 
 
-async def run(app: ASGIApp, scope: Scope, receive: Receive, reply: Reply) -> None:
+async def run(app: ASGIApp, scope: Scope, receive: Receive, reply: Outcome) -> None:
     """Run `app` for one request and make sure that the request gets one answer, or a cut stream."""
     try:
         await app(scope, receive, reply.send)
     except ZtmError as error:
-        log.info("%s %s: %s", scope["method"], _path(scope), error)
+        log.info("%s %s: %s", method_of(scope), _path(scope), error)
         await reply.fail(error.status, str(error))
     except Exception:
-        log.exception("%s %s failed", scope["method"], _path(scope))
+        log.exception("%s %s failed", method_of(scope), _path(scope))
         await reply.fail(500, INTERNAL)
     else:
-        if not reply.finished and not reply.is_upgraded:
-            log.error("%s %s: the application returned without a whole answer", scope["method"], _path(scope))
+        if not reply.is_over:
+            log.error("%s %s: the application returned without a whole answer", method_of(scope), _path(scope))
             await reply.fail(500, INTERNAL)
+
+
+def plain(scope: Scope, send: Send) -> Send:
+    """`send` by which whoever knows only plain answers can refuse a WebSocket; as it is for a request."""
+    if not is_websocket(scope):
+        return send
+
+    async def denying(message: Message) -> None:
+        kind: str = message["type"]
+        await send({**message, "type": f"websocket.{kind}"} if kind.startswith("http.response.") else message)
+
+    return denying
 
 
 def error_body(status: int, message: str) -> bytes:

@@ -27,6 +27,11 @@ PEER = "ztm.peer"
 LINK = "ztm.link"
 """Scope extension, set by whoever serves: what the session belongs to, for handlers that need it."""
 
+WEBSOCKET = "websocket"
+"""The `type` of a WebSocket's scope."""
+DENIAL = "websocket.http.response"
+"""ASGI scope extension: a WebSocket may be refused by a plain answer, in messages whose types begin so."""
+
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 
 
@@ -40,6 +45,8 @@ class HttpLimits:
     """Of one request body; beyond it the answer is 413. 0 is no bound."""
     head_seconds: float = 10.0
     """From the first byte of a head to its end; a slower one is cut."""
+    message_bytes: int = 16 << 20
+    """Of one message of a WebSocket, all its fragments together; beyond it the WebSocket is closed with 1009."""
     body_seconds: float = 300.0
     """For the next piece of a body on the local port; a slower one is answered 408. 0 is no bound."""
     idle_seconds: float = 60.0
@@ -98,6 +105,26 @@ def http_scope(
         "server": _pair(stream.local),
         "extensions": extensions,
     }
+
+
+def websocket_scope(scope: Scope, subprotocols: list[str]) -> Scope:
+    """The ASGI scope of a WebSocket whose handshake has `scope`; `subprotocols` are those that the peer offers.
+
+    Source: https://asgi.readthedocs.io, WebSocket message format 2.4, and its extension for denials.
+    """
+    made = {name: value for name, value in scope.items() if name != "method"}
+    extensions = {**scope["extensions"], DENIAL: {}}
+    return {**made, "type": WEBSOCKET, "scheme": "ws", "subprotocols": subprotocols, "extensions": extensions}
+
+
+def is_websocket(scope: Scope) -> bool:
+    """Whether this is a WebSocket and not a request."""
+    return bool(scope["type"] == WEBSOCKET)
+
+
+def method_of(scope: Scope) -> str:
+    """The method; that of a WebSocket's handshake is always GET (RFC 6455 section 4.1)."""
+    return str(scope.get("method", "GET"))
 
 
 def check_target(target: str) -> str:

@@ -62,12 +62,19 @@ class Authority:
         return cls(_sign(builder, key), keys.dump_private(key))
 
     def sign_user(
-        self, user: str, public_pem: str, now: datetime, days: int = 365, *, not_before: datetime | None = None
+        self,
+        user: str,
+        public_pem: str,
+        now: datetime,
+        days: int = 365,
+        *,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
     ) -> str:
         """A certificate (PEM) that makes the holder of `public_pem` the user `user` for `days` days.
 
-        It begins at `not_before`, or at `now`, rounded down to whole seconds. It can stand on the client
-        side of TLS only, so that no user can play the hub.
+        It begins at `not_before`, or at `now`, rounded down to whole seconds, and ends at `not_after` if that is
+        sooner. It can stand on the client side of TLS only, so that no user can play the hub.
 
         Raises:
             UsageError: the name is reserved or malformed, or longer than `MAX_COMMON_NAME` bytes.
@@ -78,7 +85,8 @@ class Authority:
         _check_length(model.check_user(user))
         self._check_dates(now)
         begin = (not_before or now).replace(microsecond=0)
-        return self._issue(user, public_pem, begin, timedelta(days=days), ExtendedKeyUsageOID.CLIENT_AUTH)
+        validity = timedelta(days=days) if not_after is None else min(timedelta(days=days), not_after - begin)
+        return self._issue(user, public_pem, begin, validity, ExtendedKeyUsageOID.CLIENT_AUTH)
 
     def sign_hub(self, hub_id: str, public_pem: str, now: datetime, days: int = 90) -> str:
         """A certificate (PEM) that makes the holder of `public_pem` the hub `hub_id` for `days` days.

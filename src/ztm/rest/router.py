@@ -13,8 +13,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote
 
-from ztm.errors import MethodError, NotFoundError, StorageError, ZtmError
-from ztm.net.asgi import ASGIApp, Receive, Scope, Send
+from ztm.errors import MethodError, NotFoundError, StorageError, UsageError, ZtmError
+from ztm.net.asgi import ASGIApp, Receive, Scope, Send, is_websocket, method_of, plain
 from ztm.rest.etag import with_etag
 from ztm.rest.message import TEXT, Request, Response
 from ztm.rest.route import Handler, Param, Problem, Route
@@ -115,12 +115,16 @@ class Router:
         self.mounts.append((prefix, app))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI request."""
+        """Serve one ASGI request, or a WebSocket: no route takes that, and a mounted application may."""
         raw = scope["raw_path"].decode("utf-8", "replace")
-        method = scope["method"]
+        method = method_of(scope)
         allowed: set[str] = set()
         for methods, taken in self._routes.matches(split_path(raw)):
             route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+            if route and is_websocket(scope):
+                refused = UsageError(f"{raw} is no WebSocket: ask for it without Upgrade")
+                await _send(self._error(refused, method), plain(scope, send))
+                return
             if route:
                 params = _params(route.template, taken, route.decode, scope)
                 await self._serve(route.handler, Request(scope, receive, params), send)
@@ -131,7 +135,7 @@ class Router:
             app, below = mounted
             await app(below, receive, send)
         else:
-            await _send(self._unserved(method, raw, allowed), send)
+            await _send(self._unserved(method, raw, allowed), plain(scope, send))
 
     def _unserved(self, method: str, raw: str, allowed: set[str]) -> Response:
         """The answer where no route fits: bare, as v1's is, but on the local API."""

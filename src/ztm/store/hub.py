@@ -1,18 +1,17 @@
-"""What a hub keeps: its authority and id, who owns which endpoint, evictions, files' metadata, ACLs.
+"""What a hub keeps: its authority and id, who owns which endpoint, permits, evictions, files' metadata, ACLs.
 
 Tables and columns named in spec section 19 are v1's, so that a v1 data directory is taken over as it is;
 the others are ours and v1 does not see them. Sessions and file sources live in memory only.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from uuid import uuid4
 
 from ztm import model
 from ztm.errors import StorageError, UsageError
-from ztm.model import Acl, Eviction, FileInfo
+from ztm.model import Acl, Eviction, FileInfo, Issued, Origin, Revocation
 from ztm.pki import Authority
 from ztm.store.database import Database
 from ztm.store.files import secure_directory
@@ -91,9 +90,43 @@ class HubStore:
         """Bind an endpoint id to a user and the fingerprint of the user's key."""
         self.database.execute(_SAVE_OWNER, (endpoint_id, user, key))
 
-    def save_issued(self, user: str, key: str, not_before: datetime) -> None:
-        """Note that `user` got a certificate for the key with fingerprint `key`, valid from `not_before`."""
-        self.database.execute(_SAVE_ISSUED, (user, key, int(not_before.timestamp())))
+    def permits(self) -> list[Issued]:
+        """What was signed for each key of each user, by user name."""
+        return [
+            Issued(
+                user=user,
+                key=key,
+                not_before=begin,
+                not_after=end,
+                time=time,
+                origin=Origin(origin),
+                ends=ends,
+                latest=latest,
+            )
+            for user, key, begin, end, time, origin, ends, latest in self.database.query(_PERMITS)
+        ]
+
+    def save_permit(self, issued: Issued) -> None:
+        """Keep what was signed in place of an older one for the same key of the same user."""
+        dates = issued.not_before, issued.not_after, issued.time, issued.origin, issued.ends
+        latest = max(issued.latest, issued.not_after)
+        self.database.execute(_SAVE_PERMIT, (issued.user, issued.key, *dates, latest))
+
+    def delete_permits(self, gone: Iterable[tuple[str, str]]) -> None:
+        """Forget what was signed for these keys, each as (user, fingerprint); all or none."""
+        self.database.execute_many("DELETE FROM permits WHERE username = ? AND fingerprint = ?", gone)
+
+    def revocations(self) -> list[Revocation]:
+        """Every key that is revoked."""
+        return [Revocation(*row) for row in self.database.query(_REVOCATIONS)]
+
+    def save_revocation(self, revocation: Revocation) -> None:
+        """Keep a revocation in place of an older one of the same key."""
+        self.database.execute(_SAVE_REVOCATION, (revocation.key, revocation.time, revocation.expiration))
+
+    def delete_revocations(self, keys: Iterable[str]) -> None:
+        """Forget the revocations of these keys, all or none."""
+        self.database.execute_many("DELETE FROM revocations WHERE fingerprint = ?", [(key,) for key in keys])
 
     def keys_of(self, user: str) -> tuple[str, ...]:
         """Fingerprints of every key that `user` was seen with, sorted."""
@@ -170,11 +203,21 @@ _SAVE_SETTING = """
 _SAVE_OWNER = """
     INSERT INTO owners (endpoint_id, username, fingerprint) VALUES (?, ?, ?)
     ON CONFLICT (endpoint_id) DO UPDATE SET username = excluded.username, fingerprint = excluded.fingerprint"""
-_SAVE_ISSUED = """
-    INSERT INTO issued (username, fingerprint, not_before) VALUES (?, ?, ?)
-    ON CONFLICT (username, fingerprint) DO UPDATE SET not_before = excluded.not_before"""
+_PERMITS = """
+    SELECT username, fingerprint, not_before, not_after, issued_at, origin, ends_at, latest FROM permits
+    ORDER BY username, issued_at, fingerprint"""
+_SAVE_PERMIT = """
+    INSERT INTO permits (username, fingerprint, not_before, not_after, issued_at, origin, ends_at, latest)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (username, fingerprint) DO UPDATE
+    SET not_before = excluded.not_before, not_after = excluded.not_after, issued_at = excluded.issued_at,
+        origin = excluded.origin, ends_at = excluded.ends_at, latest = excluded.latest"""
+_REVOCATIONS = "SELECT fingerprint, revoked_at, expires_at FROM revocations ORDER BY fingerprint"
+_SAVE_REVOCATION = """
+    INSERT INTO revocations (fingerprint, revoked_at, expires_at) VALUES (?, ?, ?)
+    ON CONFLICT (fingerprint) DO UPDATE SET revoked_at = excluded.revoked_at, expires_at = excluded.expires_at"""
 _KEYS_OF = """
-    SELECT fingerprint FROM issued WHERE username = ?
+    SELECT fingerprint FROM permits WHERE username = ?
     UNION SELECT fingerprint FROM owners WHERE username = ?
     ORDER BY fingerprint"""
 _EVICTIONS = """

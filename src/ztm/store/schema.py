@@ -36,8 +36,18 @@ _HUB_OWN = (
     """CREATE TABLE eviction_keys (username TEXT NOT NULL, fingerprint TEXT NOT NULL,
        PRIMARY KEY (username, fingerprint))""",
 )
-HUB_MIGRATIONS = ((*_HUB_V1, *_HUB_OWN),)
-"""Version 1: v1's tables and our own."""
+_HUB_PERMITS = (
+    """CREATE TABLE permits (username TEXT NOT NULL, fingerprint TEXT NOT NULL, not_before BIGINT NOT NULL,
+       not_after BIGINT NOT NULL, issued_at BIGINT NOT NULL, origin TEXT NOT NULL, ends_at BIGINT,
+       latest BIGINT NOT NULL, PRIMARY KEY (username, fingerprint))""",
+    # until now all that a hub signed itself was valid for 365 days
+    """INSERT INTO permits SELECT username, fingerprint, not_before, not_before + 31536000, not_before, '', NULL,
+       not_before + 31536000 FROM issued""",
+    "DROP TABLE issued",
+    "CREATE TABLE revocations (fingerprint TEXT PRIMARY KEY, revoked_at BIGINT NOT NULL, expires_at BIGINT NOT NULL)",
+)
+HUB_MIGRATIONS = ((*_HUB_V1, *_HUB_OWN), _HUB_PERMITS)
+"""Version 1: v1's tables and our own. Version 2: permits with their dates, and those that are revoked."""
 
 _AGENT_V1 = (
     "CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, data TEXT)",

@@ -77,6 +77,10 @@ class SimWorld:
         """Epoch seconds; moves with the loop's clock."""
         return self._start + asyncio.get_running_loop().time()
 
+    def put_forward(self, seconds: float) -> None:
+        """Have every wall clock show so much later, as when months go by without anything happening."""
+        self._start += seconds
+
     def find(self, ip: str) -> SimNetwork | None:
         """The host with this address, if there is one."""
         return self._hosts.get(ip)

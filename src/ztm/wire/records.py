@@ -6,7 +6,7 @@ They hold no rules and no JSON names; `ztm.wire.codec` turns them into bytes and
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ztm.model import Address, Endpoint, Version
+from ztm.model import Address, Endpoint, Issued, PermitState, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,25 @@ class User:
     count: int
     endpoints: tuple[Endpoint, ...] = ()
     """Without hubs, version and session counts, which the list leaves out."""
+
+
+@dataclass(frozen=True, slots=True)
+class PermitRow:
+    """A permit as a hub lists it, judged by the hub's clock."""
+
+    id: str
+    issued: Issued
+    state: PermitState
+    revoked: int | None = None
+    """Epoch seconds since when its key is shut out, where it concerns this permit."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """An endpoint whose sessions were ended."""
+
+    id: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from ztm.agent.api.files import FileRoutes
 from ztm.agent.api.hubs import HubRoutes
 from ztm.agent.api.login import LoginRoutes
 from ztm.agent.api.meshes import MAX_PEM, MeshRoutes
+from ztm.agent.api.permits import PermitRoutes
 from ztm.agent.api.users import UserRoutes
 from ztm.agent.api.views import Build, VersionView
 from ztm.agent.state import State
@@ -32,6 +33,7 @@ def agent_api(agent: Meshes) -> Router:
     router = Router(local=True)
     _OwnRoutes(agent, router).mount()
     MeshRoutes(agent).mount(router)
+    PermitRoutes(agent).mount(router)
     UserRoutes(agent).mount(router)
     HubRoutes(agent).mount(router)
     EndpointRoutes(agent).mount(router)

@@ -13,7 +13,8 @@ from ztm.agent.events.bus import Bus
 from ztm.agent.local.login import Login
 from ztm.agent.mesh import Mesh
 from ztm.apps.base import AppFactory
-from ztm.errors import NotFoundError, UsageError
+from ztm.errors import ForbiddenError, NotFoundError, UsageError
+from ztm.model import ROOT
 from ztm.net.base import Network
 from ztm.rest.message import Request
 from ztm.rest.route import Param
@@ -140,3 +141,13 @@ def flag(request: Request, name: str) -> bool:
 def log_lines(entries: Iterable[LogEntry]) -> list[LogLine]:
     """A log as the API shows it."""
     return [LogLine(entry.time, entry.message, entry.type or "info") for entry in entries]
+
+
+def only_root(mesh: Mesh, what: str) -> None:
+    """Return if the mesh was joined as root.
+
+    Raises:
+        ForbiddenError: it was not, and only root may do `what`.
+    """
+    if mesh.user != ROOT:
+        raise ForbiddenError(f"only root may {what}, and mesh {mesh.name} is joined as {mesh.user}")

@@ -1,13 +1,11 @@
-"""The local API's routes about users: inviting, listing, evicting, letting in again. Source: spec agent-api 4 and 6."""
+"""The local API's routes about users: listing, evicting, letting in again. Source: spec agent-api 6."""
 
-from ztm import pki
-from ztm.agent.api.base import MESH, PAGE, REFUSED, TOTAL, MeshApi, flag, page_of
-from ztm.agent.api.views import PermitView, permit_view
+from ztm.agent.api.base import MESH, PAGE, REFUSED, TOTAL, MeshApi, flag, only_root, page_of
 from ztm.agent.api.views_mesh import EvictionView, UserView, eviction_view, user_view
 from ztm.agent.endpoints import rows
 from ztm.agent.mesh import Mesh
-from ztm.errors import ForbiddenError, NotFoundError, UsageError
-from ztm.model import ROOT, Eviction, Permit, check_user
+from ztm.errors import ForbiddenError, NotFoundError
+from ztm.model import ROOT, Eviction, check_user
 from ztm.rest.message import Request, Response
 from ztm.rest.route import Param
 from ztm.rest.router import Router
@@ -18,21 +16,11 @@ FORCE = Param("force", bool, "evict also a user of whom nothing is known here: o
 
 
 class UserRoutes(MeshApi):
-    """Handlers below a mesh's permits, users and evictions."""
+    """Handlers below a mesh's users and evictions."""
 
     def mount(self, router: Router) -> None:
         """Add the routes."""
         add = router.add
-        add(
-            "POST",
-            f"{MESH}/permits/{{user}}",
-            self.permit,
-            summary="Invite a user, by the public key (PEM) that is the body; the answer is the permit",
-            body=str,
-            answer=PermitView,
-            statuses=REFUSED,
-            tag="users",
-        )
         users, user = f"{MESH}/users", f"{MESH}/users/{{user}}"
         add(
             "GET",
@@ -60,18 +48,6 @@ class UserRoutes(MeshApi):
             tag="users",
         )
 
-    async def permit(self, request: Request) -> Response:
-        """Have a user's key signed, and make the permit."""
-        mesh = self._mesh(request)
-        user = check_user(request.params["user"])
-        if user == ROOT:
-            raise UsageError("the user name 'root' is reserved; 'ztm root' on the hub makes another root permit")
-        public = pki.check_public_key(await request.text(1 << 16))
-        _only_root(mesh, "invite")
-        body = await mesh.link().ask("POST", paths.fill(paths.SIGN, user=user), public.encode())
-        permit = Permit(ca=mesh.row.ca, certificate=body.decode("ascii"), bootstraps=mesh.row.bootstraps)
-        return Response(200, permit_view(permit))
-
     async def users(self, request: Request) -> Response:
         """Users with endpoints."""
         offset, limit = page_of(request)
@@ -96,7 +72,7 @@ class UserRoutes(MeshApi):
         mesh, user, is_forced = self._mesh(request), check_user(request.params["user"]), flag(request, "force")
         if user == ROOT:
             raise ForbiddenError("root cannot be evicted")
-        _only_root(mesh, "evict")
+        only_root(mesh, "evict")
         link = mesh.link()
         latest = max((each.time for each in await _evictions(mesh) if each.user == user), default=0)
         known = codec.decode_users(await link.ask("GET", paths.fill(paths.USERS, {"name": user})))
@@ -116,7 +92,7 @@ class UserRoutes(MeshApi):
     async def readmit(self, request: Request) -> Response:
         """Undo an eviction."""
         mesh, user = self._mesh(request), check_user(request.params["user"])
-        _only_root(mesh, "undo an eviction")
+        only_root(mesh, "undo an eviction")
         if all(each.user != user for each in await _evictions(mesh)):
             raise NotFoundError(f"user '{user}' is not evicted")
         await mesh.link().ask("DELETE", paths.fill(paths.EVICTION, user=user))
@@ -125,8 +101,3 @@ class UserRoutes(MeshApi):
 
 async def _evictions(mesh: Mesh) -> list[Eviction]:
     return codec.decode_evictions(await mesh.link().ask("GET", paths.EVICTIONS))
-
-
-def _only_root(mesh: Mesh, what: str) -> None:
-    if mesh.user != ROOT:
-        raise ForbiddenError(f"only root may {what}, and mesh {mesh.name} is joined as {mesh.user}")

@@ -6,7 +6,7 @@ import msgspec
 
 from ztm.agent.api.views import Build, VersionView
 from ztm.model import Endpoint, Eviction, HubInfo, Version
-from ztm.wire.records import HubStatus, User
+from ztm.wire.records import HubStatus, PermitRow, User
 
 
 class EndpointAgent(msgspec.Struct):
@@ -74,6 +74,39 @@ class EvictionView(msgspec.Struct):
     username: str
     time: int
     expiration: int
+
+
+class IssuedView(msgspec.Struct, rename="camel"):
+    """A permit that the hub signed, by the newest certificate for its key. Times are epoch milliseconds."""
+
+    id: str
+    """Of user and key: renewals keep it."""
+    username: str
+    key: str
+    """Hex SHA-256 of the public key's DER form."""
+    issued: int
+    issued_by: str
+    """root (an invitation), renewal, hub (root's own), or empty where that was not written down."""
+    not_before: int
+    expiration: int
+    ends: int | None
+    """Where root gave it an end that renewals do not move."""
+    revoked: int | None
+    state: str
+    """valid, expiring, expired, revoked or evicted, by the hub's clock."""
+
+
+class CutOffView(msgspec.Struct):
+    """An endpoint whose sessions were ended."""
+
+    id: str
+    name: str
+
+
+class RevocationView(msgspec.Struct):
+    """What revoking a permit did."""
+
+    endpoints: list[CutOffView]
 
 
 class HubView(msgspec.Struct, omit_defaults=True):
@@ -214,6 +247,23 @@ def user_view(user: User, own_id: str) -> UserView:
 def eviction_view(eviction: Eviction) -> EvictionView:
     """An eviction, by the API's unit of time."""
     return EvictionView(eviction.user, eviction.time * 1000, eviction.expiration * 1000)
+
+
+def issued_view(row: PermitRow) -> IssuedView:
+    """A permit, by the API's unit of time."""
+    issued = row.issued
+    return IssuedView(
+        id=row.id,
+        username=issued.user,
+        key=issued.key,
+        issued=issued.time * 1000,
+        issued_by=issued.origin,
+        not_before=issued.not_before * 1000,
+        expiration=issued.not_after * 1000,
+        ends=None if issued.ends is None else issued.ends * 1000,
+        revoked=None if row.revoked is None else row.revoked * 1000,
+        state=row.state,
+    )
 
 
 def hub_view(hub: HubInfo, attached: str) -> HubView:

@@ -1,7 +1,8 @@
 """Who may use the local API: holders of this agent's token, signed-in browsers, and this user on the Unix socket.
 
 Everybody may have the web page and sign in; nothing else is answered, and no body is read, before it is known
-who asks. Names and origins are judged in `origins`, sign-ins in `login`.
+who asks. A WebSocket, which says nothing in a header of the page's own, is known by its `Origin` besides the cookie.
+Names and origins are judged in `origins`, sign-ins in `login`.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from ztm.agent.local.login import CSRF_HEADER, BrowserSession, Login, is_csrf
 from ztm.agent.local.origins import Origins, RawHeaders, Refusal, values
 from ztm.agent.local.token import TOKEN_FILE, Credentials
 from ztm.errors import SlowBodyError, ZtmError
-from ztm.net.asgi import ASGIApp, Message, Receive, Scope, Send
+from ztm.net.asgi import ASGIApp, Message, Receive, Scope, Send, is_websocket, method_of, plain
 
 __all__ = ["CALLER", "SESSION", "SOCKET", "TOKEN_FILE", "Credentials", "Doors", "Guard"]
 
@@ -65,18 +66,22 @@ class Guard:
         self._doors = doors or Doors()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or say why not."""
+        """Serve one request or WebSocket, or say why not."""
         headers = scope["headers"]
         by_socket = bool(scope["extensions"].get(SOCKET))
         is_api = scope["path"].lstrip("/").partition("/")[0].lower() == "api"  # all else has the pages only
-        is_entrance = scope["method"] == "GET" and (not is_api or scope["raw_path"].startswith(LINKS))
+        is_entrance = _is_get(scope) and (not is_api or scope["raw_path"].startswith(LINKS))
         refusal = self._origins.refusal(headers, by_socket=by_socket, is_entrance=is_entrance)
         origin = self._origins.allowed(headers)
-        shown = shielded(send, origin, is_api=is_api)
+        shown = shielded(plain(scope, send), origin, is_api=is_api)
         if refusal is not None:
             await refuse(shown, refusal, self._instance)
-        elif origin is not None and scope["method"] == "OPTIONS" and values(headers, b"access-control-request-method"):
+        elif origin is not None and method_of(scope) == "OPTIONS" and values(headers, b"access-control-request-method"):
             await allow(shown)
+        elif not is_api and is_websocket(scope):
+            await refuse(
+                shown, Refusal(404, "no WebSocket is here: those of apps are below /api/meshes"), self._instance
+            )
         elif not is_api:
             await self._pages(scope, receive, shown)
         else:
@@ -86,17 +91,17 @@ class Guard:
         headers: RawHeaders = scope["headers"]
         session = None if is_foreign else self._login.session(_texts(headers, b"cookie"))
         caller = "socket" if by_socket else self._caller(headers, session)
-        is_blind = caller == "cookie" and scope["method"] not in SAFE and not _has_csrf(headers, session)
-        if is_blind and not _is_public(scope):
-            why = f"a change by cookie needs the header {CSRF_HEADER}, whose value GET {LOGIN} tells"
-            await refuse(send, Refusal(403, why), self._instance)
+        lack = _lack(scope, session) if caller == "cookie" else ""
+        if lack and not _is_public(scope):
+            await refuse(send, Refusal(403, lack), self._instance)
         elif not caller and not _is_public(scope):
             why = "the agent's token is missing or wrong: it is in api.token in the agent's data directory"
             await refuse(send, Refusal(401, why), self._instance)
         else:
-            known = {CALLER: "" if is_blind else caller, SESSION: session if caller == "cookie" else None}
+            known = {CALLER: "" if lack else caller, SESSION: session if caller == "cookie" else None}
             within = {**scope, "headers": _bare(scope), "extensions": {**scope["extensions"], **known}}
-            await self._answer(within, self._timed(receive, is_known=bool(known[CALLER])), send)
+            timed = receive if is_websocket(scope) else self._timed(receive, is_known=bool(known[CALLER]))
+            await self._answer(within, timed, send)
 
     def _caller(self, headers: RawHeaders, session: BrowserSession | None) -> str:
         """By what the caller is known; a wrong token is not made good by a cookie."""
@@ -119,9 +124,9 @@ class Guard:
         try:
             await self._api(scope, receive, watched)
         except ZtmError as error:
-            if is_started or scope["method"] == "CONNECT":
+            if is_started or method_of(scope) == "CONNECT":
                 raise
-            log.info("%s %s: %s", scope["method"], scope["path"], error)
+            log.info("%s %s: %s", method_of(scope), scope["path"], error)
             await refuse(send, Refusal(error.status, str(error)), self._instance)
 
     def _timed(self, receive: Receive, *, is_known: bool) -> Receive:
@@ -147,16 +152,33 @@ class Guard:
 
 def _is_public(scope: Scope) -> bool:
     """Whether this is about signing in, which is for those who are not known yet; as written, not decoded."""
-    path, method = scope["raw_path"], scope["method"]
-    if path == LOGIN.encode():
-        return method in ("GET", "HEAD", "POST")
-    return method == "GET" and bool(path.startswith(LINKS))
+    if scope["raw_path"] == LOGIN.encode():
+        return _is_get(scope) or method_of(scope) in ("HEAD", "POST")
+    return _is_get(scope) and bool(scope["raw_path"].startswith(LINKS))
+
+
+def _is_get(scope: Scope) -> bool:
+    return method_of(scope) == "GET" and not is_websocket(scope)
 
 
 def _bare(scope: Scope) -> list[tuple[bytes, bytes]]:
     """The headers without what opened this door: no app and no other endpoint has any use for it."""
     secret = (b"authorization",) if scope["raw_path"] == LOGIN.encode() else (b"authorization", b"cookie")
     return [field for field in scope["headers"] if field[0] not in secret]
+
+
+def _lack(scope: Scope, session: BrowserSession | None) -> str:
+    """What a caller by cookie must show besides, and does not; nothing where the cookie is enough.
+
+    A foreign Origin was turned away before, so what is there is the own page's; every browser sends one with a
+    WebSocket, and cannot set another header (https://websockets.spec.whatwg.org).
+    """
+    if is_websocket(scope):
+        has_origin = bool(values(scope["headers"], b"origin"))
+        return "" if has_origin else "a WebSocket by cookie needs the Origin of the agent's own page"
+    if method_of(scope) in SAFE or _has_csrf(scope["headers"], session):
+        return ""
+    return f"a change by cookie needs the header {CSRF_HEADER}, whose value GET {LOGIN} tells"
 
 
 def _has_csrf(headers: RawHeaders, session: BrowserSession | None) -> bool:

@@ -37,7 +37,7 @@ def shielded(send: Send, origin: bytes | None, *, is_api: bool) -> Send:
         added += [(b"access-control-allow-origin", origin), (b"vary", b"origin")]
 
     async def shown(message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
             own = list(message.get("headers", ()))
             said = {name.lower() for name, _ in own}
             message = {**message, "headers": [*own, *(field for field in added if field[0] not in said)]}

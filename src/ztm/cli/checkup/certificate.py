@@ -11,6 +11,8 @@ from ztm.errors import CertificateError
 
 WARN_DAYS = 30
 """Fewer days left than this are worth a warning: the agent renews at `RENEW_DAYS`, so renewing has failed."""
+WARN_PART = 3
+"""A certificate of fewer days in all is worth a warning in the last third of them."""
 RENEW_DAYS = 100
 """Days left at which an agent asks its hub for a new certificate (spec mesh-protocol 9.3)."""
 
@@ -33,6 +35,11 @@ class Facts:
         """Whole days until it expires, rounded down; negative once it has."""
         return (self.not_after - now).days
 
+    @property
+    def warn_days(self) -> int:
+        """With fewer days left, somebody should do something."""
+        return min(WARN_DAYS, (self.not_after - self.not_before).days // WARN_PART)
+
     def as_object(self, now: datetime) -> dict[str, Any]:
         """The facts by the names that JSON shows."""
         return {
@@ -43,6 +50,7 @@ class Facts:
             "notBefore": iso(self.not_before),
             "notAfter": iso(self.not_after),
             "daysLeft": self.days_left(now),
+            "warnDays": self.warn_days,
         }
 
 

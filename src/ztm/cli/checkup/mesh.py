@@ -31,7 +31,7 @@ def _well(mesh: Object, where: str) -> Iterator[Finding]:
         at = f" {', '.join(hub['ports'])}" if hub else ""
         yield Finding("ok", f"{where}: acceptance", f"the hub{at} has accepted {mesh['endpoint']['name']}")
     certificate = mesh["certificate"]
-    if certificate and certificate["daysLeft"] >= WARN_DAYS:
+    if certificate and certificate["daysLeft"] >= certificate.get("warnDays", WARN_DAYS):
         why = f"of {certificate['user']}, {certificate['daysLeft']} days left; renewed at {RENEW_DAYS}"
         yield Finding("ok", f"{where}: certificate", why)
     skew = mesh["clockSkewMs"]

@@ -92,7 +92,7 @@ def _of_certificate(mesh: Object, where: str, name: str) -> Iterator[Problem]:
     days, renew = certificate["daysLeft"], f"ztm enable mesh {name} --permit FILE, with a new permit from root"
     if days < 0:
         yield Problem("fail", f"{where}: the certificate of {certificate['user']} has expired", renew)
-    elif days < WARN_DAYS:
+    elif days < certificate.get("warnDays", WARN_DAYS):
         what = f"{where}: the certificate of {certificate['user']} has {days} days left and was not renewed"
         yield Problem("warn", what, renew if mesh["state"] == "connected" else f"ztm mesh {name} doctor")
 

@@ -79,6 +79,8 @@ def positional_source(command: Command[Any, Any], name: str, given: Mapping[str,
         return NOTHING
     if command.name == "user readmit":
         return Source(live=("evicted",))
+    if command.name == "permit revoke":
+        return Source(live=("permit",))
     if name in ("object name", "proto/name"):
         kind = given.get("object type") or command.words[-1][0]
         return _of_object(kind)

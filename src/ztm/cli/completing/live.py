@@ -73,6 +73,10 @@ class Live:
     def _evicted(self, _begun: str) -> Iterable[Name]:
         return [(str(one["username"]), "evicted") for one in self._context.ask("GET", "/evictions") or []]
 
+    def _permit(self, _begun: str) -> Iterable[Name]:
+        found = self._context.ask("GET", "/permits") or []
+        return [(str(one["id"]), f"{one['username']}, {one['state']}") for one in found if one["state"] != "revoked"]
+
     def _file(self, _begun: str) -> Iterable[Name]:
         return [
             (str(path), f"{one.get('size')} bytes") for path, one in (self._context.ask("GET", "/files") or {}).items()

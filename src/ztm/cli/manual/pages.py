@@ -131,7 +131,7 @@ def hub() -> Page:
                 (
                     Terms(
                         (
-                            ("DIR/ztm-hub.db", "Certificates and keys of the authority, files, evictions."),
+                            ("DIR/ztm-hub.db", "Certificates and keys of the authority, permits, files, evictions."),
                             ("DIR/hub.lock", "Held while the hub runs."),
                         )
                     ),
@@ -236,7 +236,8 @@ def permit() -> Page:
                 (
                     Text(
                         "Agents have their certificates signed anew when fewer than 100 days are left, so a permit is "
-                        "needed once. It is worth nothing after the user was evicted."
+                        "needed once. It is worth nothing after the user was evicted or the permit revoked, nor after "
+                        "the end that ztm invite --expires gave it, beyond which nothing is signed anew."
                     ),
                     Text(
                         "A permit of root holds a private key: keep it at mode 0600 and off other machines. Show what "

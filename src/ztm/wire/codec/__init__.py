@@ -43,6 +43,7 @@ from ztm.wire.codec.hubs import (
     encode_zone_hubs,
     encode_zones,
 )
+from ztm.wire.codec.permits import decode_cut_off, decode_permits, encode_cut_off, encode_permits
 from ztm.wire.codec.reports import (
     decode_hops,
     decode_log,
@@ -62,6 +63,7 @@ __all__ = [
     "decode_app",
     "decode_app_change",
     "decode_apps",
+    "decode_cut_off",
     "decode_endpoint",
     "decode_endpoints",
     "decode_eviction",
@@ -74,6 +76,7 @@ __all__ = [
     "decode_hub_status",
     "decode_labels",
     "decode_log",
+    "decode_permits",
     "decode_ping_answer",
     "decode_stats",
     "decode_traffic",
@@ -85,6 +88,7 @@ __all__ = [
     "encode_app",
     "encode_app_change",
     "encode_apps",
+    "encode_cut_off",
     "encode_endpoint",
     "encode_endpoints",
     "encode_eviction",
@@ -97,6 +101,7 @@ __all__ = [
     "encode_hub_status",
     "encode_labels",
     "encode_log",
+    "encode_permits",
     "encode_ping_answer",
     "encode_stats",
     "encode_traffic",
