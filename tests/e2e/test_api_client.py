@@ -23,7 +23,7 @@ def test_a_generated_client_joins_lists_labels_invites_and_tunnels(world: World)
     assert (joined["name"], joined["agent"]["username"]) == ("m", "root")
     until(lambda: home.get_meshes_mesh(mesh="m")["connected"], what="connected")
 
-    invited = home.post_meshes_mesh_permits_user(other.get_identity(), mesh="m", user="bob")
+    invited = home.post_meshes_mesh_permits_permit(other.get_identity(), mesh="m", permit="bob")
     settings = {**invited, "agent": {**invited["agent"], "name": "guest"}}
     guest_id = other.post_meshes_mesh(settings, mesh="m")["agent"]["id"]
     until(lambda: other.get_meshes_mesh(mesh="m")["connected"], what="connected")
