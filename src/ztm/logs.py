@@ -11,12 +11,11 @@ import re
 import sys
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO
+from typing import IO, NamedTuple
 
 from ztm.wire.records import LogEntry
 
@@ -42,7 +41,16 @@ _SECRETS = (
 )
 _BLOT = "[secret]"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_IDS: ContextVar[Mapping[str, str]] = ContextVar("ids", default={})  # noqa: B039 (never changed, only replaced)
+
+
+class _Ids(NamedTuple):
+    """What lines are about: the innermost ids, and those around them."""
+
+    given: Mapping[str, object]
+    outer: "_Ids | None"
+
+
+_IDS: ContextVar[_Ids | None] = ContextVar("ids", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +63,36 @@ class LogOptions:
     """The least important of `LEVELS` that is shown."""
 
 
-def bind(**ids: str) -> None:
+def bind(**ids: object) -> None:
     """Name in every line from here on, in this task and those it starts, what it is about (``mesh="m"``).
 
-    An empty text takes an id away.
+    An empty text takes an id away. Values are written out only when a line is.
     """
-    _IDS.set({name: value for name, value in {**_IDS.get(), **ids}.items() if value})
+    _IDS.set(_Ids({**_merged(_IDS.get()), **ids}, None))
 
 
-@contextmanager
-def about(**ids: str) -> Iterator[None]:
-    """`bind` for the body alone, and for the tasks that it starts."""
-    before = _IDS.set({name: value for name, value in {**_IDS.get(), **ids}.items() if value})
-    try:
-        yield
-    finally:
-        _IDS.reset(before)
+class about:  # noqa: N801 (used like a function)
+    """`bind` for the body alone, and for the tasks that it starts; cheap, as every stream comes by here."""
+
+    __slots__ = ("_given", "_token")
+
+    def __init__(self, **ids: object) -> None:
+        self._given = ids
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._token = _IDS.set(_Ids(self._given, _IDS.get()))
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        _IDS.reset(self._token)
+
+
+def _merged(ids: "_Ids | None") -> dict[str, object]:
+    """All ids, the innermost of a name, with those that were taken away."""
+    if ids is None:
+        return {}
+    return {**_merged(ids.outer), **ids.given}
 
 
 def redact(text: str) -> str:
@@ -83,7 +105,8 @@ def redact(text: str) -> str:
 
 def ids_of(record: logging.LogRecord) -> dict[str, str]:
     """What a record is about: the ids bound where it was logged, and those given with it (``extra={"ids": {...}}``)."""
-    return {**_IDS.get(), **getattr(record, "ids", {})}
+    found = {**_merged(_IDS.get()), **getattr(record, "ids", {})}
+    return {name: text for name, text in ((name, str(value)) for name, value in found.items()) if text}
 
 
 class LogRing(logging.Handler):

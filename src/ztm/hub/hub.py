@@ -211,7 +211,7 @@ class Hub:
 
     async def _answer(self, link: Link, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, with the names of who asks in every line that is logged meanwhile."""
-        with about(user=link.user, remote=str(link.remote), endpoint=link.endpoint):
+        with about(user=link.user, remote=link.remote, endpoint=link.endpoint):
             await self._api(scope, receive, send)
 
     async def _say_why(self, stream: Stream, refusal: str) -> None:

@@ -70,7 +70,7 @@ class Relay:
         state.relayed += 1
         try:
             state.counts.asked += 1
-            with about(endpoint=source, target=target, stream=str(state.counts.asked)):
+            with about(endpoint=source, target=target, stream=state.counts.asked):
                 return await self._join(request, source, target)
         finally:
             state.relayed -= 1
