@@ -32,8 +32,8 @@ from ztm.cli import (
 from ztm.cli.context import Context
 from ztm.cli.shared import SHARED
 
-BUILTIN_APPS = frozenset({"tunnel"})
-"""Names of the built-in apps that have commands; their provider is ``ztm``."""
+BUILTIN_APPS = {"tunnel": "TCP and UDP tunnels between endpoints"}
+"""Names of the built-in apps that have commands, and what they are; their provider is ``ztm``."""
 ORDER = (
     *("version", "completion", "config", "ca", "root", "identity", "label", "start", "stop", "run", "invite", "evict"),
     *("try", "join", "leave", "enable", "disable", "attach", "get", "describe", "download", "erase", "publish"),
@@ -57,6 +57,12 @@ def app_grammar(typed: str) -> Grammar[Any, Any]:
     from ztm.apps.tunnel.cli import COMMANDS
 
     return Grammar(f"ztm {typed}", COMMANDS, SHARED)
+
+
+def app_list() -> str:
+    """The built-in apps, for the end of the general help."""
+    widest = max(map(len, BUILTIN_APPS))
+    return "\n".join(["Apps:", "", *(f"  ztm {name:<{widest}} ...   {title}" for name, title in BUILTIN_APPS.items())])
 
 
 def app_help(typed: str, words: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ztm.apps.grammar import Arguments, Command, Grammar, suggestion, wants_help
 from ztm.apps.help import help_text
 from ztm.cli import completion, shared
-from ztm.cli.commands import BUILTIN_APPS, app_help, commands
+from ztm.cli.commands import BUILTIN_APPS, app_help, app_list, commands
 from ztm.cli.context import Context
 from ztm.cli.failures import FAILED, INTERRUPTED, NO_READER, AgentUnreachableError, status_of
 from ztm.cli.output import complain
@@ -90,7 +90,7 @@ def _check_text(words: Sequence[str]) -> None:
 def _help(target: shared.Target, grammar: Grammar[Context, int | None], words: Sequence[str]) -> int:
     if words and words[0] in BUILTIN_APPS:
         return _run_app(target, grammar, words[0], ["help", *words[1:]])
-    target.context().out(help_text(grammar, words, usage=USAGE))
+    target.context().out(help_text(grammar, words, usage=USAGE, notes=app_list()))
     return 0
 
 
