@@ -40,6 +40,7 @@ class Probe:
     def __init__(self) -> None:
         self.begun = asyncio.Event()
         self.ended = asyncio.Event()
+        self.sipped = 0
 
     async def command(self, console: Console) -> int:
         self.begun.set()
@@ -78,6 +79,12 @@ class Probe:
         return len(await console.read())
 
     async def _wait(self, console: Console) -> int:
+        await console.write(b"waiting")
+        await asyncio.Event().wait()
+        return 0
+
+    async def _sip(self, console: Console) -> int:
+        self.sipped = len(await console.read())
         await console.write(b"waiting")
         await asyncio.Event().wait()
         return 0
@@ -186,6 +193,25 @@ async def test_ctrl_c_ends_a_command_and_an_app_may_see_to_it_first(served: Serv
         assert (process.returncode, out) == (status, rest)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+async def test_no_more_input_is_taken_than_is_read_so_none_stands_before_ctrl_c_or_the_end_of_the_caller(
+    served: Served, number: signal.Signals, tmp_path: Path
+) -> None:
+    source = os.open(tmp_path / "input", os.O_RDWR | os.O_CREAT)
+    os.truncate(source, 1 << 30)  # a hole: nothing of it is on disk
+    try:
+        process = await served.start("probe", "sip", stdin=source)
+        assert process.stdout is not None
+        assert await process.stdout.readexactly(7) == b"waiting"
+        process.send_signal(number)
+        async with asyncio.timeout(DEADLINE):
+            await served.probe.ended.wait()
+            await process.communicate()
+        assert 0 < served.probe.sipped == os.lseek(source, 0, os.SEEK_CUR)  # the offset is the process's as well
+    finally:
+        os.close(source)
+
+
 async def test_a_command_whose_caller_is_killed_is_ended(served: Served) -> None:
     process = await served.start("probe", "wait")
     assert process.stdout is not None
@@ -227,8 +253,12 @@ async def test_the_size_of_the_terminal_reaches_the_app_and_so_do_keys(served: S
         os.close(theirs)
 
 
-@pytest.mark.parametrize("garbage", [b"\xff" * 40, b"\x01\xff\xff\xff\xff", b"\x02\x00\x00\x00\x03abc"])
-async def test_a_caller_that_sends_no_frames_loses_its_call_only(served: Served, garbage: bytes) -> None:
+@pytest.mark.parametrize(
+    "garbage", [b"\xff" * 40, b"\x01\xff\xff\xff\xff", b"\x02\x00\x00\x00\x03abc", b"\x01\x00\x00\x00\x01x"]
+)
+async def test_a_caller_that_sends_no_frames_or_input_unasked_loses_its_call_only(
+    served: Served, garbage: bytes
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     path = "/api/meshes/m/apps/me/probe/cli?argv=%5B%22ztm%20probe%22%2C%22wait%22%5D"
     writer.write(f"CONNECT {path} HTTP/1.1\r\nztm-console: 1\r\n\r\n".encode())

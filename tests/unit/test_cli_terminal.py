@@ -116,6 +116,7 @@ def test_input_from_a_file_ends_with_its_end(calls: list[Call], tmp_path: Path) 
     while (frame := call.next()).payload:
         assert frame.kind is Kind.STDIN
         got += frame.payload
+        call.send(Frame(Kind.WANT))
     assert got == content
     call.send(status_frame(0))
     assert call.finish()[0] == 0

@@ -58,7 +58,7 @@ class Console(Protocol):
         """Call `interrupted` at Ctrl-C instead of cancelling the command."""
 
     async def read(self) -> bytes:
-        """The next bytes of standard input; ``b""`` at its end. The caller sends none before the first call.
+        """The next bytes of standard input; ``b""`` at its end. What is not read stays with the caller.
 
         Raises:
             BrokenStreamError: the caller went away.

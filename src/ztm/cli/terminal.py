@@ -28,7 +28,7 @@ class Terminal:
         self._time_left = time_left
         self._is_plain = False
         self._is_wanted = False
-        """Whether standard input is read, and not over."""
+        """Whether standard input is read: for v1 until its end, for us one piece whenever the app asks."""
         self._is_ending = False
         """Whether the stream's own side ends once all is sent."""
         self._interrupts = 0
@@ -149,7 +149,7 @@ class Terminal:
             data = os.read(STDIN, CHUNK)
         except OSError:
             data = b""
-        self._is_wanted = bool(data)
+        self._is_wanted = self._is_plain and bool(data)
         typed(data)
 
     def _woken(self) -> None:

@@ -16,7 +16,7 @@ from ztm.errors import UsageError
 HEADER = "ztm-console"
 """Request header by which a caller asks for frames, and header of the 200 by which it is told that it gets them."""
 VERSION = "1"
-MAX_PAYLOAD = 1 << 20
+MAX_PAYLOAD = 64 << 10
 """Bytes of one payload."""
 _HEAD = struct.Struct(">BI")
 _WINDOW = struct.Struct(">HH")
@@ -27,7 +27,7 @@ class Kind(IntEnum):
     """What a frame is about. The first three go to the agent, the others come from it."""
 
     STDIN = 1
-    """Bytes typed or piped in; an empty payload is their end."""
+    """The next bytes typed or piped in, one such frame for each `WANT`; an empty payload is their end."""
     WINDOW = 2
     """Columns and rows of the terminal, two bytes each."""
     INTERRUPT = 3
@@ -35,7 +35,7 @@ class Kind(IntEnum):
     STDOUT = 16
     STDERR = 17
     WANT = 18
-    """The app reads its standard input; until then the caller keeps it. No payload."""
+    """The app reads the next piece of its standard input; what it does not read stays with the caller. No payload."""
     RAW = 19
     """One byte: whether the terminal is to pass every key through (1) or edit lines itself (0)."""
     STATUS = 20

@@ -20,15 +20,13 @@ from ztm.errors import BrokenStreamError, UsageError, ZtmError
 from ztm.model import check_uuid
 from ztm.net.base import Stream
 from ztm.rest.message import Request
-from ztm.wire.console import HEADER, VERSION, Frame, Frames, Kind, Window, status_frame
+from ztm.wire.console import HEADER, MAX_PAYLOAD, VERSION, Frame, Frames, Kind, Window, status_frame
 
 log = logging.getLogger("ztm.agent")
 
 CUT = 130
 """Exit status of a command whose caller interrupted it, as shells have it."""
 BROKEN = 1
-WAITING = 64
-"""Chunks of standard input held for an app that reads slowly; beyond them the caller is not read from."""
 TOLD = ("TERM", "COLORTERM", "NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 """Variables of the caller's environment that an app may see."""
 
@@ -154,8 +152,9 @@ class _FramedConsole:
 
     def __init__(self, stream: Stream, call: Call) -> None:
         self._stream = stream
-        self._input: asyncio.Queue[bytes] = asyncio.Queue(WAITING)
+        self._input: asyncio.Queue[bytes] = asyncio.Queue(1)
         self._is_wanted = self._is_over = False
+        """Whether a piece of input is on its way; whether its end has come."""
         self._changed: list[Callable[[Window], None]] = []
         self._interrupted: Callable[[], None] | None = None
         self.call = call
@@ -168,11 +167,11 @@ class _FramedConsole:
         self._interrupted = interrupted
 
     async def read(self) -> bytes:
-        if not self._is_wanted:
-            self._is_wanted = True
-            await self._send(Kind.WANT)
         if self._is_over:
             return b""
+        if self._input.empty() and not self._is_wanted:
+            self._is_wanted = True  # also when this is cancelled: the piece is then for the next one who reads
+            await self._send(Kind.WANT)
         data = await self._input.get()
         self._is_over = not data
         return data
@@ -187,9 +186,8 @@ class _FramedConsole:
         await self._send(Kind.RAW, bytes([raw]))
 
     async def _send(self, kind: Kind, data: bytes = b"") -> None:
-        step = 64 << 10
-        for begin in range(0, len(data) or 1, step):
-            await self._stream.write(Frame(kind, data[begin : begin + step]).encode())
+        for begin in range(0, len(data) or 1, MAX_PAYLOAD):
+            await self._stream.write(Frame(kind, data[begin : begin + MAX_PAYLOAD]).encode())
 
     async def listen(self, gone: Callable[[], object]) -> None:
         """Take what the caller sends, until it goes away; `gone` is called then."""
@@ -197,14 +195,17 @@ class _FramedConsole:
         try:
             while data := await self._stream.read():
                 for frame in frames.feed(data):
-                    await self._taken(frame, gone)
+                    self._taken(frame, gone)
         except ZtmError as error:
             log.info("the caller of %s went away: %s", self.call.program, error)
         gone()
 
-    async def _taken(self, frame: Frame, gone: Callable[[], object]) -> None:
+    def _taken(self, frame: Frame, gone: Callable[[], object]) -> None:
         if frame.kind is Kind.STDIN:
-            await self._input.put(frame.payload)
+            if not self._is_wanted:
+                raise UsageError("a piece of standard input came that was not asked for")
+            self._is_wanted = False
+            self._input.put_nowait(frame.payload)
         elif frame.kind is Kind.WINDOW:
             self.window = frame.window
             for changed in self._changed:
