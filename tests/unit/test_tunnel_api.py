@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
-from tunnel_context import LOOPBACK, OWN_IDS, SmallMesh, ask, free_port
+from app_mesh import LOOPBACK, OWN_IDS, ask, free_port
+from tunnel_mesh import TunnelMesh
 
 from ztm.apps.tunnel.api import TunnelApp
 from ztm.errors import DeadlineError, StorageError, UnreachableError
@@ -20,8 +21,8 @@ TARGETS = {"targets": [{"host": "127.0.0.1", "port": 80}]}
 
 
 @pytest.fixture
-async def mesh() -> AsyncIterator[SmallMesh]:
-    made = SmallMesh()
+async def mesh() -> AsyncIterator[TunnelMesh]:
+    made = TunnelMesh()
     yield made
     await made.close()
 
@@ -38,7 +39,7 @@ async def peer(app: TunnelApp, who: Peer, method: str, path: str, body: object =
     return status, json.loads(answer) if answer else None
 
 
-async def test_appinfo_says_which_app_and_where(mesh: SmallMesh) -> None:
+async def test_appinfo_says_which_app_and_where(mesh: TunnelMesh) -> None:
     a = await mesh.join("a")
     assert await user(a, "GET", "/api/appinfo") == (
         200,
@@ -46,7 +47,7 @@ async def test_appinfo_says_which_app_and_where(mesh: SmallMesh) -> None:
     )
 
 
-async def test_an_outbound_without_users_is_for_its_owner_alone_and_says_so(mesh: SmallMesh) -> None:
+async def test_an_outbound_without_users_is_for_its_owner_alone_and_says_so(mesh: TunnelMesh) -> None:
     a = await mesh.join("a")
     status, shown = await user(a, "POST", f"/api/endpoints/{A}/outbound/tcp/web", TARGETS)
     assert (status, shown["users"]) == (201, ["alice"])
@@ -58,7 +59,7 @@ async def test_an_outbound_without_users_is_for_its_owner_alone_and_says_so(mesh
 
 @pytest.mark.parametrize("users", [[], ["*"], ["bob", "*"]])
 async def test_an_outbound_for_everyone_is_stored_and_published_as_an_empty_list(
-    mesh: SmallMesh, users: list[str]
+    mesh: TunnelMesh, users: list[str]
 ) -> None:
     a = await mesh.join("a")
     status, shown = await user(a, "POST", f"/api/endpoints/{A}/outbound/tcp/web", {**TARGETS, "users": users})
@@ -67,7 +68,7 @@ async def test_an_outbound_for_everyone_is_stored_and_published_as_an_empty_list
     assert (await peer(a, OTHER, "GET", "/api/outbound/tcp/web"))[0] == 200
 
 
-async def test_what_is_closed_is_gone_from_disk_and_mesh(mesh: SmallMesh) -> None:
+async def test_what_is_closed_is_gone_from_disk_and_mesh(mesh: TunnelMesh) -> None:
     a = await mesh.join("a")
     await user(a, "POST", f"/api/endpoints/{A}/outbound/tcp/web", TARGETS)
     listens = {"listens": [{"ip": LOOPBACK, "port": free_port()}]}
@@ -102,7 +103,7 @@ async def test_what_is_closed_is_gone_from_disk_and_mesh(mesh: SmallMesh) -> Non
     ],
 )
 async def test_what_is_malformed_is_refused_here_and_is_not_sent_elsewhere(
-    mesh: SmallMesh, path: str, body: object
+    mesh: TunnelMesh, path: str, body: object
 ) -> None:
     a = await mesh.join("a")
     for endpoint in (A, B):
@@ -113,7 +114,7 @@ async def test_what_is_malformed_is_refused_here_and_is_not_sent_elsewhere(
     assert "config.json" not in mesh.context("a").disk.local
 
 
-async def test_unknown_fields_are_ignored_and_names_may_hold_any_letter(mesh: SmallMesh) -> None:
+async def test_unknown_fields_are_ignored_and_names_may_hold_any_letter(mesh: TunnelMesh) -> None:
     a = await mesh.join("a")
     path = f"/api/endpoints/{A}/outbound/tcp/caf%C3%A9%20%25"
     status, shown = await user(a, "POST", path, {**TARGETS, "later": 1})
@@ -121,7 +122,7 @@ async def test_unknown_fields_are_ignored_and_names_may_hold_any_letter(mesh: Sm
     assert (await user(a, "GET", path))[1]["targets"] == [{"host": "127.0.0.1", "port": 80}]
 
 
-async def test_the_same_request_for_another_endpoint_runs_there(mesh: SmallMesh) -> None:
+async def test_the_same_request_for_another_endpoint_runs_there(mesh: TunnelMesh) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     status, shown = await user(a, "POST", f"/api/endpoints/{B}/outbound/tcp/caf%C3%A9", {**TARGETS, "entrances": [C]})
     assert (status, shown["users"]) == (201, ["alice"])
@@ -132,7 +133,7 @@ async def test_the_same_request_for_another_endpoint_runs_there(mesh: SmallMesh)
     assert (await user(b, "GET", f"/api/endpoints/{B}/outbound"))[1] == []
 
 
-async def test_another_endpoints_refusal_comes_back_and_names_it(mesh: SmallMesh) -> None:
+async def test_another_endpoints_refusal_comes_back_and_names_it(mesh: TunnelMesh) -> None:
     a, _ = await mesh.join("a"), await mesh.join("b", user="bob")
     status, answer = await user(a, "GET", f"/api/endpoints/{B}/inbound")
     assert status == 403
@@ -144,7 +145,7 @@ async def test_another_endpoints_refusal_comes_back_and_names_it(mesh: SmallMesh
     assert (await user(a, "GET", "/api/endpoints/nowhere/inbound"))[0] == 400
 
 
-async def test_only_the_owner_may_see_or_change_the_configuration_from_afar(mesh: SmallMesh) -> None:
+async def test_only_the_owner_may_see_or_change_the_configuration_from_afar(mesh: TunnelMesh) -> None:
     a = await mesh.join("a")
     await user(a, "POST", f"/api/endpoints/{A}/outbound/tcp/web", TARGETS)
     requests = [
@@ -162,7 +163,7 @@ async def test_only_the_owner_may_see_or_change_the_configuration_from_afar(mesh
     assert [(await peer(a, OWNER, *request))[0] for request in requests] == [200, 200, 404, 201, 201, 204, 204]
 
 
-async def test_peers_see_the_outbounds_that_they_may_use_and_no_more(mesh: SmallMesh) -> None:
+async def test_peers_see_the_outbounds_that_they_may_use_and_no_more(mesh: TunnelMesh) -> None:
     a = await mesh.join("a")
     rules: dict[str, Any] = {
         "mine": {},
@@ -181,7 +182,7 @@ async def test_peers_see_the_outbounds_that_they_may_use_and_no_more(mesh: Small
     assert (await ask(a.peer_api, "GET", "/api/outbound"))[0] == 403
 
 
-async def test_tunnels_lists_the_ends_of_all_users_with_their_records(mesh: SmallMesh) -> None:
+async def test_tunnels_lists_the_ends_of_all_users_with_their_records(mesh: TunnelMesh) -> None:
     a, b = await mesh.join("a"), await mesh.join("b", user="bob")
     await user(a, "POST", f"/api/endpoints/{A}/inbound/tcp/web", {"listens": [{"ip": LOOPBACK, "port": free_port()}]})
     await user(b, "POST", f"/api/endpoints/{B}/outbound/tcp/web", TARGETS)
@@ -199,7 +200,7 @@ async def test_tunnels_lists_the_ends_of_all_users_with_their_records(mesh: Smal
     )
 
 
-async def test_tunnels_are_listed_by_id_when_no_hub_answers(mesh: SmallMesh, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tunnels_are_listed_by_id_when_no_hub_answers(mesh: TunnelMesh, monkeypatch: pytest.MonkeyPatch) -> None:
     a = await mesh.join("a")
     mesh.publish(f"/shared/carol/udp/dns/{C}/outbound.json", b"{}")
 
@@ -210,7 +211,7 @@ async def test_tunnels_are_listed_by_id_when_no_hub_answers(mesh: SmallMesh, mon
     assert (await user(a, "GET", "/api/tunnels"))[1][0]["outbound"] == [{"id": C}]
 
 
-async def test_an_outbound_stored_by_v1_without_users_stays_open_and_is_shown_so(mesh: SmallMesh) -> None:
+async def test_an_outbound_stored_by_v1_without_users_stays_open_and_is_shown_so(mesh: TunnelMesh) -> None:
     outbound = {"protocol": "tcp", "name": "web", **TARGETS, "entrances": [], "users": []}
     bad = {"protocol": "tcp", "name": "a/b", **TARGETS}
     mesh.local["a"] = {"config.json": json.dumps({"inbound": [], "outbound": [outbound, bad]}).encode()}
@@ -220,14 +221,14 @@ async def test_an_outbound_stored_by_v1_without_users_stays_open_and_is_shown_so
     assert (await peer(a, OTHER, "GET", "/api/outbound/tcp/web"))[0] == 200
 
 
-async def test_a_damaged_configuration_stops_the_start_and_is_not_overwritten(mesh: SmallMesh) -> None:
+async def test_a_damaged_configuration_stops_the_start_and_is_not_overwritten(mesh: TunnelMesh) -> None:
     mesh.local["a"] = {"config.json": b"{"}
     with pytest.raises(StorageError, match="damaged"):
         await mesh.join("a")
     assert mesh.local["a"] == {"config.json": b"{"}
 
 
-async def test_every_path_is_described(mesh: SmallMesh) -> None:
+async def test_every_path_is_described(mesh: TunnelMesh) -> None:
     a = await mesh.join("a")
     described = document(a.user_api, "tunnel", "1")
     assert "/api/endpoints/{ep}/inbound/{proto}/{name}" in described["paths"]
@@ -236,7 +237,7 @@ async def test_every_path_is_described(mesh: SmallMesh) -> None:
 
 
 async def test_a_refused_connect_says_why_in_its_status_and_header(
-    mesh: SmallMesh, monkeypatch: pytest.MonkeyPatch
+    mesh: TunnelMesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a = await mesh.join("a")
     for name, users in {"mine": ["alice"], "open": []}.items():

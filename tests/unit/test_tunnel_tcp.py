@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tunnel_context import LOOPBACK, OWN_IDS, Echo, SmallMesh, ask, free_port, read_all, read_exactly
+from app_mesh import LOOPBACK, OWN_IDS, Echo, ask, free_port, read_all, read_exactly
+from tunnel_mesh import TunnelMesh, limited
 
+from ztm.apps.streams.limits import StreamLimits
 from ztm.apps.tunnel.api import TunnelApp
-from ztm.apps.tunnel.limits import TunnelLimits
 from ztm.errors import BrokenStreamError
 from ztm.model import Address
 from ztm.net.base import Exchange, Stream
@@ -18,14 +19,14 @@ A, B, C = OWN_IDS[:3]
 
 
 @pytest.fixture
-async def mesh() -> AsyncIterator[SmallMesh]:
-    made = SmallMesh()
+async def mesh() -> AsyncIterator[TunnelMesh]:
+    made = TunnelMesh()
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def echo(mesh: SmallMesh) -> AsyncIterator[Address]:
+async def echo(mesh: TunnelMesh) -> AsyncIterator[Address]:
     target = Echo(mesh.network)
     yield await target.open()
     await target.close()
@@ -65,7 +66,7 @@ async def is_reset(stream: Stream) -> bool:
         return True
 
 
-async def test_bytes_go_through_and_half_close_passes(mesh: SmallMesh, echo: Address) -> None:
+async def test_bytes_go_through_and_half_close_passes(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, echo)
     client = await mesh.network.dial(await inbound(a, A))
@@ -75,7 +76,7 @@ async def test_bytes_go_through_and_half_close_passes(mesh: SmallMesh, echo: Add
     await client.ended()
 
 
-async def test_the_first_bytes_arrive_before_anything_was_answered(mesh: SmallMesh, echo: Address) -> None:
+async def test_the_first_bytes_arrive_before_anything_was_answered(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, echo)
 
@@ -92,7 +93,7 @@ async def test_the_first_bytes_arrive_before_anything_was_answered(mesh: SmallMe
     client.abort()
 
 
-async def test_a_target_that_speaks_first_is_heard(mesh: SmallMesh) -> None:
+async def test_a_target_that_speaks_first_is_heard(mesh: TunnelMesh) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     target = Echo(mesh.network, greeting=b"220 ready")
     await outbound(b, B, await target.open())
@@ -102,7 +103,7 @@ async def test_a_target_that_speaks_first_is_heard(mesh: SmallMesh) -> None:
     await target.close()
 
 
-async def test_a_client_that_ends_before_the_answer_still_gets_it(mesh: SmallMesh, echo: Address) -> None:
+async def test_a_client_that_ends_before_the_answer_still_gets_it(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, echo)
     client = await mesh.network.dial(await inbound(a, A))
@@ -110,7 +111,7 @@ async def test_a_client_that_ends_before_the_answer_still_gets_it(mesh: SmallMes
     assert await read_all(client) == b"<end>"
 
 
-async def test_much_data_goes_through_each_way(mesh: SmallMesh, echo: Address) -> None:
+async def test_much_data_goes_through_each_way(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, echo)
     client = await mesh.network.dial(await inbound(a, A))
@@ -127,7 +128,7 @@ async def test_much_data_goes_through_each_way(mesh: SmallMesh, echo: Address) -
     assert shown["traffic"]["total"] == 1
 
 
-async def test_a_refused_target_resets_the_client_and_both_ends_say_why(mesh: SmallMesh) -> None:
+async def test_a_refused_target_resets_the_client_and_both_ends_say_why(mesh: TunnelMesh) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     dead = Address(LOOPBACK, free_port())
     await outbound(b, B, dead)
@@ -143,7 +144,7 @@ async def test_a_refused_target_resets_the_client_and_both_ends_say_why(mesh: Sm
     assert at_exit["lastError"]["time"].endswith("Z")
 
 
-async def test_a_client_without_any_exit_is_reset_and_told_so(mesh: SmallMesh) -> None:
+async def test_a_client_without_any_exit_is_reset_and_told_so(mesh: TunnelMesh) -> None:
     a = await mesh.join("a")
     client = await mesh.network.dial(await inbound(a, A))
     assert await is_reset(client)
@@ -151,7 +152,7 @@ async def test_a_client_without_any_exit_is_reset_and_told_so(mesh: SmallMesh) -
     assert "no exit is known" in shown["lastError"]["message"]
 
 
-async def test_a_dead_target_is_skipped(mesh: SmallMesh, echo: Address) -> None:
+async def test_a_dead_target_is_skipped(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, Address(LOOPBACK, free_port()), echo)
     address = await inbound(a, A)
@@ -162,7 +163,7 @@ async def test_a_dead_target_is_skipped(mesh: SmallMesh, echo: Address) -> None:
         client.abort()
 
 
-async def test_targets_take_turns(mesh: SmallMesh) -> None:
+async def test_targets_take_turns(mesh: TunnelMesh) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     targets = Echo(mesh.network), Echo(mesh.network)
     await outbound(b, B, *[await one.open() for one in targets])
@@ -180,7 +181,7 @@ async def test_targets_take_turns(mesh: SmallMesh) -> None:
 
 @pytest.mark.parametrize("refusal", ["target", "way", "unreachable", "broken"])
 async def test_the_next_exit_gets_the_first_bytes_when_one_refuses(
-    mesh: SmallMesh, echo: Address, refusal: str
+    mesh: TunnelMesh, echo: Address, refusal: str
 ) -> None:
     a, b, c = await mesh.join("a"), await mesh.join("b"), await mesh.join("c")
     await outbound(b, B, Address(LOOPBACK, free_port()) if refusal == "target" else echo)
@@ -207,8 +208,8 @@ async def test_the_next_exit_gets_the_first_bytes_when_one_refuses(
     mesh.apps[B] = b
 
 
-async def test_an_exit_that_does_not_answer_in_time_is_given_up(mesh: SmallMesh, echo: Address) -> None:
-    a = await mesh.join("a", limits=TunnelLimits(answer_seconds=0.05))
+async def test_an_exit_that_does_not_answer_in_time_is_given_up(mesh: TunnelMesh, echo: Address) -> None:
+    a = await mesh.join("a", factory=limited(StreamLimits(answer_seconds=0.05)))
     b, c = await mesh.join("b"), await mesh.join("c")
     await outbound(b, B, echo)
     await outbound(c, C, echo)
@@ -224,8 +225,8 @@ async def test_an_exit_that_does_not_answer_in_time_is_given_up(mesh: SmallMesh,
     client.abort()
 
 
-async def test_no_more_than_the_early_bytes_are_taken_before_an_exit_accepts(mesh: SmallMesh, echo: Address) -> None:
-    a = await mesh.join("a", limits=TunnelLimits(early_bytes=1))
+async def test_no_more_than_the_early_bytes_are_taken_before_an_exit_accepts(mesh: TunnelMesh, echo: Address) -> None:
+    a = await mesh.join("a", factory=limited(StreamLimits(early_bytes=1)))
     b = await mesh.join("b")
     await outbound(b, B, echo)
     came, go_on = asyncio.Event(), asyncio.Event()
@@ -248,7 +249,7 @@ async def test_no_more_than_the_early_bytes_are_taken_before_an_exit_accepts(mes
     client.abort()
 
 
-async def test_a_client_that_leaves_while_waiting_is_no_failure_of_the_exit(mesh: SmallMesh, echo: Address) -> None:
+async def test_a_client_that_leaves_while_waiting_is_no_failure_of_the_exit(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, echo)
     cut = asyncio.Event()
@@ -269,7 +270,7 @@ async def test_a_client_that_leaves_while_waiting_is_no_failure_of_the_exit(mesh
     assert "lastError" not in await get(a, f"/api/endpoints/{A}/inbound/tcp/web")
 
 
-async def test_the_own_endpoint_is_an_exit_without_a_stream(mesh: SmallMesh, echo: Address) -> None:
+async def test_the_own_endpoint_is_an_exit_without_a_stream(mesh: TunnelMesh, echo: Address) -> None:
     a = await mesh.join("a")
     await outbound(a, A, echo)
     client = await mesh.network.dial(await inbound(a, A))
@@ -279,7 +280,7 @@ async def test_the_own_endpoint_is_an_exit_without_a_stream(mesh: SmallMesh, ech
     assert mesh.asked == []
 
 
-async def test_the_own_endpoint_comes_after_a_refusal_with_the_first_bytes(mesh: SmallMesh, echo: Address) -> None:
+async def test_the_own_endpoint_comes_after_a_refusal_with_the_first_bytes(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(a, A, echo)
     mesh.refusing[B] = 503
@@ -296,7 +297,7 @@ async def test_the_own_endpoint_comes_after_a_refusal_with_the_first_bytes(mesh:
     assert b is mesh.apps[B]
 
 
-async def test_named_exits_are_the_only_ones(mesh: SmallMesh, echo: Address) -> None:
+async def test_named_exits_are_the_only_ones(mesh: TunnelMesh, echo: Address) -> None:
     a, b, c = await mesh.join("a"), await mesh.join("b"), await mesh.join("c")
     await outbound(b, B, echo)
     await outbound(c, C, echo)
@@ -309,7 +310,7 @@ async def test_named_exits_are_the_only_ones(mesh: SmallMesh, echo: Address) -> 
     assert set(mesh.asked) == {C}
 
 
-async def test_another_users_outbound_of_the_same_name_is_never_used(mesh: SmallMesh, echo: Address) -> None:
+async def test_another_users_outbound_of_the_same_name_is_never_used(mesh: TunnelMesh, echo: Address) -> None:
     a, b, m = await mesh.join("a"), await mesh.join("b"), await mesh.join("m", user="mallory")
     await outbound(b, B, echo)
     await outbound(m, C, echo, users=[])
@@ -324,7 +325,7 @@ async def test_another_users_outbound_of_the_same_name_is_never_used(mesh: Small
 
 @pytest.mark.parametrize("trusted", ["bob", "*"])
 async def test_another_users_outbound_is_used_once_that_user_is_named(
-    mesh: SmallMesh, echo: Address, trusted: str
+    mesh: TunnelMesh, echo: Address, trusted: str
 ) -> None:
     a, b = await mesh.join("a"), await mesh.join("b", user="bob")
     await outbound(b, B, echo, users=["bob", "alice"])
@@ -335,7 +336,9 @@ async def test_another_users_outbound_is_used_once_that_user_is_named(
 
 
 @pytest.mark.parametrize("rules", [{}, {"users": ["carol"]}, {"users": [], "entrances": [C]}])
-async def test_an_outbound_refuses_whom_it_does_not_name(mesh: SmallMesh, echo: Address, rules: dict[str, Any]) -> None:
+async def test_an_outbound_refuses_whom_it_does_not_name(
+    mesh: TunnelMesh, echo: Address, rules: dict[str, Any]
+) -> None:
     a, b = await mesh.join("a"), await mesh.join("b", user="bob")
     await outbound(b, B, echo, **rules)
     client = await mesh.network.dial(await inbound(a, A, fromUsers=["bob"]))
@@ -345,7 +348,7 @@ async def test_an_outbound_refuses_whom_it_does_not_name(mesh: SmallMesh, echo: 
     assert "alice" in (await get(b, f"/api/endpoints/{B}/outbound/tcp/web"))["lastError"]["message"]
 
 
-async def test_streams_that_an_outbound_no_longer_admits_are_cut(mesh: SmallMesh, echo: Address) -> None:
+async def test_streams_that_an_outbound_no_longer_admits_are_cut(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b", user="bob")
     await outbound(b, B, echo, users=["alice"])
     client = await mesh.network.dial(await inbound(a, A, fromUsers=["bob"]))
@@ -355,7 +358,7 @@ async def test_streams_that_an_outbound_no_longer_admits_are_cut(mesh: SmallMesh
     assert await is_reset(client)
 
 
-async def test_closing_an_inbound_frees_the_port_and_cuts_its_clients(mesh: SmallMesh, echo: Address) -> None:
+async def test_closing_an_inbound_frees_the_port_and_cuts_its_clients(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, echo)
     address = await inbound(a, A)
@@ -369,7 +372,9 @@ async def test_closing_an_inbound_frees_the_port_and_cuts_its_clients(mesh: Smal
     await again.close()
 
 
-async def test_changing_an_inbound_leaves_its_other_listeners_and_clients_alone(mesh: SmallMesh, echo: Address) -> None:
+async def test_changing_an_inbound_leaves_its_other_listeners_and_clients_alone(
+    mesh: TunnelMesh, echo: Address
+) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, echo)
     address, more = await inbound(a, A), Address(LOOPBACK, free_port())
@@ -387,8 +392,8 @@ async def test_changing_an_inbound_leaves_its_other_listeners_and_clients_alone(
     other.abort()
 
 
-async def test_a_busy_port_is_listed_with_its_error_and_taken_once_it_is_free(mesh: SmallMesh, echo: Address) -> None:
-    a = await mesh.join("a", limits=TunnelLimits(retry_seconds=0.01))
+async def test_a_busy_port_is_listed_with_its_error_and_taken_once_it_is_free(mesh: TunnelMesh, echo: Address) -> None:
+    a = await mesh.join("a", factory=limited(StreamLimits(retry_seconds=0.01)))
     await outbound(a, A, echo)
     busy, free = Address(LOOPBACK, free_port()), Address(LOOPBACK, free_port())
     other = await mesh.network.listen(busy, lambda stream: stream.ended())
@@ -407,7 +412,7 @@ async def test_a_busy_port_is_listed_with_its_error_and_taken_once_it_is_free(me
     client.abort()
 
 
-async def test_what_was_configured_works_again_after_a_restart(mesh: SmallMesh, echo: Address) -> None:
+async def test_what_was_configured_works_again_after_a_restart(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, echo)
     address = await inbound(a, A)
@@ -420,7 +425,7 @@ async def test_what_was_configured_works_again_after_a_restart(mesh: SmallMesh, 
     client.abort()
 
 
-async def test_a_change_that_cannot_be_saved_changes_nothing(mesh: SmallMesh, echo: Address) -> None:
+async def test_a_change_that_cannot_be_saved_changes_nothing(mesh: TunnelMesh, echo: Address) -> None:
     a = await mesh.join("a")
     await outbound(a, A, echo)
     address, more = await inbound(a, A), Address(LOOPBACK, free_port())
@@ -438,7 +443,7 @@ async def test_a_change_that_cannot_be_saved_changes_nothing(mesh: SmallMesh, ec
     await again.close()
 
 
-async def test_stopping_closes_ports_and_cuts_streams(mesh: SmallMesh, echo: Address) -> None:
+async def test_stopping_closes_ports_and_cuts_streams(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, echo)
     address = await inbound(a, A)

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tunnel_context import LOOPBACK, OWN_IDS, SmallMesh, ask, free_port
+from app_mesh import LOOPBACK, OWN_IDS, ask, free_port
+from tunnel_mesh import TunnelMesh, limited
 
+from ztm.apps.streams.limits import StreamLimits
+from ztm.apps.streams.relay import Relay
 from ztm.apps.tunnel.api import TunnelApp
-from ztm.apps.tunnel.limits import TunnelLimits
-from ztm.apps.tunnel.relay import Relay
 from ztm.model import Address
 from ztm.net.base import Datagrams, Exchange
 from ztm.wire.datagram import MAX_PAYLOAD
@@ -20,8 +21,8 @@ A, B, C = OWN_IDS[:3]
 
 
 @pytest.fixture
-async def mesh() -> AsyncIterator[SmallMesh]:
-    made = SmallMesh()
+async def mesh() -> AsyncIterator[TunnelMesh]:
+    made = TunnelMesh()
     yield made
     await made.close()
 
@@ -33,7 +34,7 @@ class UdpEcho:
         self.seen: list[bytes] = []
         self._socket: Datagrams | None = None
 
-    async def open(self, mesh: SmallMesh) -> Address:
+    async def open(self, mesh: TunnelMesh) -> Address:
         def received(data: bytes, sender: Address) -> None:
             self.seen.append(data)
             assert self._socket is not None
@@ -54,7 +55,7 @@ class UdpUser:
         self._answers: asyncio.Queue[bytes] = asyncio.Queue()
         self.socket: Datagrams | None = None
 
-    async def open(self, mesh: SmallMesh, address: Address) -> "UdpUser":
+    async def open(self, mesh: TunnelMesh, address: Address) -> "UdpUser":
         self.socket = await mesh.network.dial_datagrams(address, lambda data, _: self._answers.put_nowait(data))
         return self
 
@@ -98,13 +99,13 @@ async def inbound(app: TunnelApp, ep: str) -> Address:
 
 
 @pytest.fixture
-async def echo(mesh: SmallMesh) -> AsyncIterator[Address]:
+async def echo(mesh: TunnelMesh) -> AsyncIterator[Address]:
     target = UdpEcho()
     yield await target.open(mesh)
     target.close()
 
 
-async def test_datagrams_of_every_size_come_back_whole(mesh: SmallMesh, echo: Address) -> None:
+async def test_datagrams_of_every_size_come_back_whole(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, echo)
     user = await UdpUser().open(mesh, await inbound(a, A))
@@ -118,7 +119,7 @@ async def test_datagrams_of_every_size_come_back_whole(mesh: SmallMesh, echo: Ad
     user.close()
 
 
-async def test_each_client_gets_its_own_answers(mesh: SmallMesh, echo: Address) -> None:
+async def test_each_client_gets_its_own_answers(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, echo)
     address = await inbound(a, A)
@@ -131,7 +132,7 @@ async def test_each_client_gets_its_own_answers(mesh: SmallMesh, echo: Address) 
         user.close()
 
 
-async def test_an_empty_frame_and_the_first_datagram_leave_before_any_answer(mesh: SmallMesh, echo: Address) -> None:
+async def test_an_empty_frame_and_the_first_datagram_leave_before_any_answer(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, echo)
 
@@ -149,7 +150,7 @@ async def test_an_empty_frame_and_the_first_datagram_leave_before_any_answer(mes
     user.close()
 
 
-async def test_the_next_exit_gets_the_first_datagram_when_one_refuses(mesh: SmallMesh, echo: Address) -> None:
+async def test_the_next_exit_gets_the_first_datagram_when_one_refuses(mesh: TunnelMesh, echo: Address) -> None:
     a, b, c = await mesh.join("a"), await mesh.join("b"), await mesh.join("c")
     await outbound(b, B, echo)
     await outbound(c, C, echo)
@@ -160,7 +161,7 @@ async def test_the_next_exit_gets_the_first_datagram_when_one_refuses(mesh: Smal
     user.close()
 
 
-async def test_the_own_endpoint_is_an_exit_without_a_stream(mesh: SmallMesh, echo: Address) -> None:
+async def test_the_own_endpoint_is_an_exit_without_a_stream(mesh: TunnelMesh, echo: Address) -> None:
     a = await mesh.join("a")
     await outbound(a, A, echo)
     user = await UdpUser().open(mesh, await inbound(a, A))
@@ -171,10 +172,10 @@ async def test_the_own_endpoint_is_an_exit_without_a_stream(mesh: SmallMesh, ech
 
 
 async def test_a_silent_session_ends_at_both_ends_and_the_next_datagram_begins_another(
-    mesh: SmallMesh, echo: Address
+    mesh: TunnelMesh, echo: Address
 ) -> None:
-    limits = TunnelLimits(idle_seconds=0.05)
-    a, b = await mesh.join("a", limits=limits), await mesh.join("b")
+    limits = StreamLimits(idle_seconds=0.05)
+    a, b = await mesh.join("a", factory=limited(limits)), await mesh.join("b")
     await outbound(b, B, echo)
     exchanges: list[Exchange] = []
 
@@ -191,8 +192,8 @@ async def test_a_silent_session_ends_at_both_ends_and_the_next_datagram_begins_a
     user.close()
 
 
-async def test_an_exit_ends_a_silent_session_by_itself(mesh: SmallMesh, echo: Address) -> None:
-    a, b = await mesh.join("a"), await mesh.join("b", limits=TunnelLimits(idle_seconds=0.05))
+async def test_an_exit_ends_a_silent_session_by_itself(mesh: TunnelMesh, echo: Address) -> None:
+    a, b = await mesh.join("a"), await mesh.join("b", factory=limited(StreamLimits(idle_seconds=0.05)))
     await outbound(b, B, echo)
     exchanges: list[Exchange] = []
 
@@ -207,8 +208,8 @@ async def test_an_exit_ends_a_silent_session_by_itself(mesh: SmallMesh, echo: Ad
     user.close()
 
 
-async def test_one_client_too_many_evicts_the_one_silent_longest(mesh: SmallMesh, echo: Address) -> None:
-    a, b = await mesh.join("a", limits=TunnelLimits(sessions=2)), await mesh.join("b")
+async def test_one_client_too_many_evicts_the_one_silent_longest(mesh: TunnelMesh, echo: Address) -> None:
+    a, b = await mesh.join("a", factory=limited(StreamLimits(sessions=2))), await mesh.join("b")
     await outbound(b, B, echo)
     exchanges: list[Exchange] = []
 
@@ -227,7 +228,7 @@ async def test_one_client_too_many_evicts_the_one_silent_longest(mesh: SmallMesh
         user.close()
 
 
-async def test_closing_an_inbound_ends_its_sessions(mesh: SmallMesh, echo: Address) -> None:
+async def test_closing_an_inbound_ends_its_sessions(mesh: TunnelMesh, echo: Address) -> None:
     a, b = await mesh.join("a"), await mesh.join("b")
     await outbound(b, B, echo)
     exchanges: list[Exchange] = []
@@ -244,9 +245,9 @@ async def test_closing_an_inbound_ends_its_sessions(mesh: SmallMesh, echo: Addre
     user.close()
 
 
-async def test_what_a_stream_does_not_take_is_dropped_beyond_a_bound(mesh: SmallMesh) -> None:
+async def test_what_a_stream_does_not_take_is_dropped_beyond_a_bound(mesh: TunnelMesh) -> None:
     sent: list[bytes] = []
-    relay = Relay(sent.append, mesh.network.now, TunnelLimits(queued_datagrams=3, queued_bytes=10))
+    relay = Relay(sent.append, mesh.network.now, StreamLimits(queued_datagrams=3, queued_bytes=10))
     assert [relay.offer(data) for data in (b"1234", b"", b"5678", b"too much", b"9", b"0")] == [
         True, False, True, False, True, False,
     ]  # fmt: skip

@@ -9,10 +9,12 @@ import logging
 import shutil
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ztm import pki
 from ztm.agent.answers import Answers
+from ztm.agent.apps.audit import AuditLog
 from ztm.agent.apps.context import MeshContext
 from ztm.agent.apps.directory import Apps
 from ztm.agent.apps.host import AppHost
@@ -28,13 +30,16 @@ from ztm.agent.hubs import Hubs
 from ztm.agent.keeper import Keeper
 from ztm.agent.standing import Standing
 from ztm.agent.state import Health, State
-from ztm.apps.base import AppFactory
-from ztm.errors import CertificateError, ConflictError, ForbiddenError, UnreachableError, ZtmError
+from ztm.apps.base import AppFactory, Neighbourly
+from ztm.errors import CertificateError, ConflictError, ForbiddenError, NotFoundError, UnreachableError, ZtmError
 from ztm.logs import about
 from ztm.model import Address, Endpoint, HubInfo
-from ztm.net.asgi import ASGIApp
+from ztm.net.asgi import PEER, ASGIApp
 from ztm.net.base import Exchange, Network, TlsConfig
+from ztm.net.http1 import Answer
+from ztm.rest.inprocess import ask
 from ztm.store.agent import AgentStore, MeshRow
+from ztm.store.files import secure_directory
 from ztm.wire import codec, paths
 from ztm.wire.records import LogEntry
 
@@ -66,6 +71,7 @@ class Mesh:
         self._directory = config.data / "meshes" / row.name
         self.files = FileSync(self._directory / "fs", self.now_ms)
         self.downloads = Downloads(self, limit=config.file_bytes)
+        self.audit = AuditLog(self._directory, network, row.endpoint_id)
         self.host = AppHost(row.name, lambda: self.user, store, network, factories, self._context)
         packages = Packages(self._directory / "apps", self)
         self.apps = Apps(row.name, self.host, packages, store, lambda: self.user)
@@ -344,6 +350,28 @@ class Mesh:
 
     def _context(self, provider: str, app: str, logger: "logging.LoggerAdapter[logging.Logger]") -> MeshContext:
         return MeshContext(self, self._store, provider, app, logger)
+
+    async def ask_app(self, provider: str, app: str, method: str, target: str, body: bytes) -> Answer:
+        """Ask an app of this endpoint on behalf of another one.
+
+        Raises:
+            NotFoundError: there is none, or it answers no other app.
+            UnreachableError: it is disabled, or does not start.
+        """
+        running: object = await self.host.running(provider, app)
+        if not isinstance(running, Neighbourly):
+            raise NotFoundError(f"app {provider}/{app} answers no other app")
+        return await ask(running.self_api, method, target, body, extensions={PEER: None})
+
+    def app_directory(self, provider: str, app: str) -> Path:
+        """An app's own directory, made if need be.
+
+        Raises:
+            StorageError: it cannot be made.
+        """
+        directory = self._directory / "appdata" / provider / app
+        secure_directory(directory)
+        return directory
 
     def remove_files(self) -> None:
         """Delete this mesh's directory, after `close`."""

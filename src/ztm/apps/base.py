@@ -6,13 +6,19 @@ An app imports neither the agent nor another app: it is given an `AppContext` an
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from ztm.apps.audit import Audit
 from ztm.apps.command import Console
 from ztm.model import Endpoint, FileInfo
 from ztm.net.asgi import ASGIApp
 from ztm.net.base import Exchange, Network
 from ztm.net.http1 import Answer
+from ztm.wire.records import User
+
+MAX_FILE = 8 << 20
+"""Bytes of a mesh file that an app reads at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,11 @@ class Place:
 
 
 class AppFiles(Protocol):
-    """An app's files: its own on this agent, and those it shares through the mesh."""
+    """An app's files: its own on this agent, and those that are in the mesh.
+
+    In the mesh an app sees ``/users/{own user}/...`` and ``/shared/{any user}/...``, which are its own part of the
+    mesh's files. Source: spec app-framework 4.1.
+    """
 
     def read_local(self, path: str) -> bytes | None:
         """The content of ``/local/{path}`` of this agent, or None."""
@@ -35,6 +45,12 @@ class AppFiles(Protocol):
         Raises:
             StorageError: it is not.
         """
+
+    def erase_local(self, path: str) -> bool:
+        """Delete ``/local/{path}``; whether there was one."""
+
+    def list_local(self) -> list[str]:
+        """The paths below ``/local/``, sorted."""
 
     def share(self, path: str, data: bytes) -> None:
         """Store ``/shared/{own user}/{path}`` and advertise it; others see it within about a second.
@@ -49,8 +65,37 @@ class AppFiles(Protocol):
     def shared(self) -> Mapping[str, FileInfo]:
         """All live files below ``/shared/`` of this app in the mesh, by app path; from memory, no question asked."""
 
+    def known(self) -> Mapping[str, FileInfo]:
+        """The same, and those below ``/users/{own user}/``."""
+
+    async def read(self, path: str) -> bytes | None:
+        """The newest content of ``/users/{own user}/...`` or ``/shared/...``, fetched if need be, or None.
+
+        Raises:
+            UnreachableError: there is one, and no endpoint that has it can be reached.
+            TooLargeError: it is larger than `MAX_FILE`.
+            UsageError: the path is not one of these.
+        """
+
+    async def write(self, path: str, data: bytes) -> None:
+        """Make `data` the newest content of ``/users/{own user}/...`` or ``/shared/{own user}/...``.
+
+        It is on disk, and known to the hub if one is connected, when this returns.
+
+        Raises:
+            ForbiddenError: the path is another user's.
+            StorageError: the disk did not take it.
+        """
+
+    async def erase(self, path: str) -> bool:
+        """Delete a file of the own user mesh-wide; whether there was one.
+
+        Raises:
+            ForbiddenError: the path is another user's.
+        """
+
     def on_change(self, changed: Callable[[], None]) -> None:
-        """Call `changed` whenever `shared` may have changed."""
+        """Call `changed` whenever `shared` or `known` may have changed."""
 
 
 class AppContext(Protocol):
@@ -60,6 +105,7 @@ class AppContext(Protocol):
     network: Network
     files: AppFiles
     log: logging.LoggerAdapter[logging.Logger]
+    audit: Audit
 
     @property
     def place(self) -> Place:
@@ -74,6 +120,20 @@ class AppContext(Protocol):
 
         Raises:
             UnreachableError: no hub is connected.
+        """
+
+    async def users(self) -> list[User]:
+        """Users of the mesh as the hub lists them.
+
+        Raises:
+            UnreachableError: no hub is connected.
+        """
+
+    def directory(self) -> Path:
+        """The app's own directory on this machine, mode 0700, made when first asked for.
+
+        Raises:
+            StorageError: it cannot be made.
         """
 
     async def connect(self, endpoint: str) -> Exchange:
@@ -94,6 +154,14 @@ class AppContext(Protocol):
             RefusedError: the way there refused it.
             DeadlineError: no answer in time.
             BrokenStreamError: the stream was cut.
+        """
+
+    async def ask(self, app: str, method: str, target: str, body: bytes = b"") -> Answer:
+        """Ask another app of this endpoint, ``name`` or ``provider/name``; one that is stopped is started.
+
+        Raises:
+            NotFoundError: there is no such app, or it answers no other app.
+            UnreachableError: it is disabled, or does not start.
         """
 
     def tell(self, kind: str, name: str, state: str, reason: str = "") -> None:
@@ -126,6 +194,15 @@ class App(Protocol):
 
     async def stop(self) -> None:
         """End listeners and streams."""
+
+
+@runtime_checkable
+class Neighbourly(Protocol):
+    """An app that answers other apps of the same endpoint (`AppContext.ask`); it need not."""
+
+    @property
+    def self_api(self) -> ASGIApp:
+        """For other apps here; the extension ``ztm.peer`` is None."""
 
 
 @runtime_checkable

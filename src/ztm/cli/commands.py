@@ -6,6 +6,7 @@ The help, the completion and the manual are made from it.
 from collections.abc import Sequence
 from typing import Any
 
+from ztm.apps.catalog import TITLES, app_commands
 from ztm.apps.grammar import Grammar
 from ztm.cli import (
     app,
@@ -32,8 +33,6 @@ from ztm.cli import (
 from ztm.cli.context import Context
 from ztm.cli.shared import SHARED
 
-BUILTIN_APPS = {"tunnel": "TCP and UDP tunnels between endpoints"}
-"""Names of the built-in apps that have commands, and what they are; their provider is ``ztm``."""
 ORDER = (
     *("version", "completion", "config", "ca", "root", "identity", "label", "start", "stop", "run", "invite", "evict"),
     *("try", "join", "leave", "enable", "disable", "attach", "get", "describe", "download", "erase", "publish"),
@@ -54,22 +53,21 @@ def commands() -> Grammar[Context, int | None]:
 
 def app_grammar(typed: str) -> Grammar[Any, Any]:
     """The commands of a built-in app as `typed`, with the options that `ztm` itself takes among their words."""
-    from ztm.apps.tunnel.cli import COMMANDS
-
-    return Grammar(f"ztm {typed}", COMMANDS, SHARED)
+    table, _ = app_commands(typed.removeprefix("ztm/"))
+    return Grammar(f"ztm {typed}", table, SHARED)
 
 
 def app_list() -> str:
     """The built-in apps, for the end of the general help."""
-    widest = max(map(len, BUILTIN_APPS))
-    return "\n".join(["Apps:", "", *(f"  ztm {name:<{widest}} ...   {title}" for name, title in BUILTIN_APPS.items())])
+    widest = max(map(len, TITLES))
+    return "\n".join(["Apps:", "", *(f"  ztm {name:<{widest}} ...   {title}" for name, title in TITLES.items())])
 
 
 def app_help(typed: str, words: Sequence[str]) -> str:
     """The help of a built-in app as `typed`, for the command that `words` begin with; empty for any other app."""
-    if typed.removeprefix("ztm/") not in BUILTIN_APPS:
+    if typed.removeprefix("ztm/") not in TITLES:
         return ""
     from ztm.apps.help import help_text
-    from ztm.apps.tunnel.cli import NOTES
 
-    return help_text(app_grammar(typed), words, notes=NOTES)
+    _, notes = app_commands(typed.removeprefix("ztm/"))
+    return help_text(app_grammar(typed), words, notes=notes)

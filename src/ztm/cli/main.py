@@ -7,10 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ztm.apps.catalog import TITLES
 from ztm.apps.grammar import Arguments, Command, Grammar, suggestion, wants_help
 from ztm.apps.help import help_text
 from ztm.cli import completion, shared
-from ztm.cli.commands import BUILTIN_APPS, app_help, app_list, commands
+from ztm.cli.commands import app_help, app_list, commands
 from ztm.cli.context import Context
 from ztm.cli.failures import FAILED, INTERRUPTED, NO_READER, AgentUnreachableError, status_of
 from ztm.cli.output import complain
@@ -88,7 +89,7 @@ def _check_text(words: Sequence[str]) -> None:
 
 
 def _help(target: shared.Target, grammar: Grammar[Context, int | None], words: Sequence[str]) -> int:
-    if words and words[0] in BUILTIN_APPS:
+    if words and words[0] in TITLES:
         return _run_app(target, grammar, words[0], ["help", *words[1:]])
     target.context().out(help_text(grammar, words, usage=USAGE, notes=app_list()))
     return 0
@@ -107,9 +108,9 @@ def _run_app(target: shared.Target, grammar: Grammar[Context, int | None], typed
     try:
         return appcall.run(target.context(), typed, rest)
     except (appcall.UnknownAppError, AgentUnreachableError):
-        if typed in BUILTIN_APPS or "/" in typed:
+        if typed in TITLES or "/" in typed:
             raise
-        names = [*(command.words[0][0] for command in grammar.commands), *BUILTIN_APPS, "help", *shared.PREFIXES]
+        names = [*(command.words[0][0] for command in grammar.commands), *TITLES, "help", *shared.PREFIXES]
         raise UsageError(f"unknown command or app: {typed}{suggestion(typed, names)}. {grammar.hint()}") from None
 
 

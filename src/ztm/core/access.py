@@ -6,6 +6,7 @@ Source: spec mesh-protocol 11, 12; spec apps-network 1.3.
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from ztm.errors import ForbiddenError, LimitError, UsageError
 from ztm.model import Acl
@@ -129,9 +130,46 @@ def _is_ruled_by(path: str, user: str) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether somebody may, and the rule that says so, for people and for the audit log."""
+
+    is_allowed: bool
+    rule: str
+
+
+def judge(owner: str, users: Collection[str], caller: str) -> Verdict:
+    """Whether `caller` may use what `owner` offers to `users`: the owner always, anyone if `ANYONE` is listed.
+
+    It is the one rule of all apps. `caller` is the user of a verified certificate; nobody in particular is nobody.
+    """
+    if not caller:
+        return Verdict(False, "only a known user")
+    if caller == owner:
+        return Verdict(True, "owner")
+    if caller in users:
+        return Verdict(True, f"user {caller}")
+    if ANYONE in users:
+        return Verdict(True, "everyone")
+    allowed = ", ".join(sorted({owner, *users}))
+    return Verdict(False, f"only {allowed}")
+
+
 def may_use(owner: str, users: Collection[str], caller: str) -> bool:
-    """Whether `caller` may use what `owner` offers to `users`: the owner always, anyone if `ANYONE` is listed."""
-    return caller == owner or caller in users or ANYONE in users
+    """`judge` for those who need no reason."""
+    return judge(owner, users, caller).is_allowed
+
+
+def check_use(owner: str, users: Collection[str], caller: str, what: str) -> Verdict:
+    """The verdict, where it allows; `what` is to be used, for the message.
+
+    Raises:
+        ForbiddenError: it does not.
+    """
+    verdict = judge(owner, users, caller)
+    if not verdict.is_allowed:
+        raise ForbiddenError(f"user {caller or '(unknown)'} may not use {what}: {verdict.rule} may")
+    return verdict
 
 
 def may_enter(entrances: Collection[str], endpoint_id: str) -> bool:

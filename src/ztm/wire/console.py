@@ -24,7 +24,7 @@ _STATUS = struct.Struct(">i")
 
 
 class Kind(IntEnum):
-    """What a frame is about. The first three go to the agent, the others come from it."""
+    """What a frame is about. Those below 16 go to the agent, the others come from it."""
 
     STDIN = 1
     """The next bytes typed or piped in, one such frame for each `WANT`; an empty payload is their end."""
@@ -32,6 +32,10 @@ class Kind(IntEnum):
     """Columns and rows of the terminal, two bytes each."""
     INTERRUPT = 3
     """The caller was interrupted (Ctrl-C without raw mode); no payload."""
+    FILE = 4
+    """A piece of a file that goes ahead of standard input; an empty payload is its end."""
+    SIGNAL = 5
+    """A signal for the program there: one byte, its number on Linux (signal(7))."""
     STDOUT = 16
     STDERR = 17
     WANT = 18

@@ -2,18 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Protocol
 
+from ztm.agent.apps.audit import AuditLog
+from ztm.agent.apps.files import FileMesh, MeshFiles
 from ztm.agent.events.bus import Bus, Event
-from ztm.agent.files.sync import FileSync
+from ztm.agent.hublink import HubLink
 from ztm.apps.base import AppFiles, Place
+from ztm.apps.catalog import PROVIDER
 from ztm.errors import BrokenStreamError, DeadlineError
-from ztm.model import Endpoint, FileInfo
+from ztm.model import Endpoint
 from ztm.net.base import Exchange, Network
 from ztm.net.http1 import Answer
 from ztm.rest.client import call_stream, error_of
 from ztm.store.agent import AgentStore
+from ztm.wire import codec, paths
+from ztm.wire.records import User
 
 ANSWER = 20.0
 """Seconds for another endpoint's app to answer a request."""
@@ -24,13 +30,13 @@ LEAST_PAGE = 100
 """A hub that gives fewer has no more (spec agent-api 6: its own bound)."""
 
 
-class Meshlike(Protocol):
+class Meshlike(FileMesh, Protocol):
     """What a context needs of its mesh."""
 
     name: str
     network: Network
-    files: FileSync
     events: Bus
+    audit: AuditLog
 
     @property
     def endpoint_id(self) -> str:
@@ -50,53 +56,14 @@ class Meshlike(Protocol):
     async def connect_app(self, endpoint: str, provider: str, app: str) -> Exchange:
         """Open an app stream."""
 
+    def link(self) -> HubLink:
+        """The link to the attached hub."""
 
-class MeshFiles(AppFiles):
-    """An app's files, mapped as v1 maps them. Source: spec app-framework 4.1."""
+    async def ask_app(self, provider: str, app: str, method: str, target: str, body: bytes) -> Answer:
+        """Ask an app of this endpoint for another one."""
 
-    def __init__(self, mesh: Meshlike, store: AgentStore, provider: str, app: str) -> None:
-        self._mesh = mesh
-        self._store = store
-        self._provider = provider
-        self._app = app
-        self._prefix = f"/apps/{provider}/{app}"
-        self._view: dict[str, FileInfo] | None = None
-        self._stop: list[Callable[[], None]] = [mesh.files.on_change(self._forget)]
-
-    def read_local(self, path: str) -> bytes | None:
-        """See `AppFiles`."""
-        return self._store.read_file(self._mesh.name, self._provider, self._app, path)
-
-    def write_local(self, path: str, data: bytes) -> None:
-        """See `AppFiles`."""
-        self._store.write_file(self._mesh.name, self._provider, self._app, path, data)
-
-    def share(self, path: str, data: bytes) -> None:
-        """See `AppFiles`."""
-        self._mesh.files.write(f"{self._prefix}/shared/{self._mesh.user}/{path}", data)
-
-    def unshare(self, path: str) -> None:
-        """See `AppFiles`."""
-        self._mesh.files.erase(f"{self._prefix}/shared/{self._mesh.user}/{path}")
-
-    def shared(self) -> Mapping[str, FileInfo]:
-        """See `AppFiles`."""
-        if self._view is None:
-            cut, below = len(self._prefix), f"{self._prefix}/shared/"
-            self._view = {path[cut:]: file for path, file in self._mesh.files.known().items() if path.startswith(below)}
-        return self._view
-
-    def _forget(self) -> None:
-        self._view = None
-
-    def on_change(self, changed: Callable[[], None]) -> None:
-        """See `AppFiles`."""
-        self._stop.append(self._mesh.files.on_change(changed))
-
-    def close(self) -> None:
-        """Call nobody any more."""
-        for stop in self._stop:
-            stop()
+    def app_directory(self, provider: str, app: str) -> Path:
+        """An app's own directory, made if need be."""
 
 
 class MeshContext:
@@ -118,6 +85,7 @@ class MeshContext:
         self._files = MeshFiles(mesh, store, provider, app)
         self.files: AppFiles = self._files
         self.log = log
+        self.audit = mesh.audit.of(f"{provider}/{app}")
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -139,6 +107,26 @@ class MeshContext:
             found |= fresh
             if len(page) < LEAST_PAGE or not fresh:
                 return list(found.values())
+
+    async def users(self) -> list[User]:
+        """See `AppContext`."""
+        found: dict[str, User] = {}
+        while True:
+            query = {"limit": PAGE, "offset": len(found)}
+            page = codec.decode_users(await self._mesh.link().ask("GET", paths.fill(paths.USERS, query)))
+            fresh = {one.name: one for one in page if one.name not in found}
+            found |= fresh
+            if len(page) < LEAST_PAGE or not fresh:
+                return list(found.values())
+
+    def directory(self) -> Path:
+        """See `AppContext`."""
+        return self._mesh.app_directory(self._provider, self._app)
+
+    async def ask(self, app: str, method: str, target: str, body: bytes = b"") -> Answer:
+        """See `AppContext`."""
+        provider, _, name = app.rpartition("/")
+        return await self._mesh.ask_app(provider or PROVIDER, name, method, target, body)
 
     async def connect(self, endpoint: str) -> Exchange:
         """See `AppContext`."""

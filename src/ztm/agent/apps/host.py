@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ztm.apps.base import App, AppContext, AppFactory, Draining, Measured
+from ztm.apps.catalog import PROVIDER
 from ztm.errors import NotFoundError, UnreachableError, ZtmError
 from ztm.logs import LogRing
 from ztm.model import Peer
@@ -21,9 +22,6 @@ from ztm.store.agent import AgentStore
 from ztm.wire.records import AppChange, AppInfo, LogEntry
 
 log = logging.getLogger("ztm.agent")
-
-PROVIDER = "ztm"
-"""Of the built-in apps (spec app-framework 1)."""
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from ztm.apps.base import AppContext
 from ztm.apps.command import Console
 from ztm.apps.commandline import run_command
 from ztm.apps.owner import PREFIX, at_owner
+from ztm.apps.streams.limits import LIMITS, StreamLimits
 from ztm.apps.tunnel.figures import Figures
 from ztm.apps.tunnel.forms import (
     AppInfo,
@@ -24,7 +25,6 @@ from ztm.apps.tunnel.forms import (
 )
 from ztm.apps.tunnel.forward import Forward
 from ztm.apps.tunnel.handlers import OWNER_VIEW, Handlers
-from ztm.apps.tunnel.limits import LIMITS, TunnelLimits
 from ztm.apps.tunnel.service import Tunnels
 from ztm.rest.router import Handler, Router
 from ztm.wire.paths import FORWARD_TCP, INBOUND, INBOUNDS, OUTBOUND, OUTBOUNDS, TUNNEL_CONFIG
@@ -48,7 +48,7 @@ _FORWARDED = {
 class TunnelApp:
     """The tunnel app of one endpoint; see `apps.base.App`."""
 
-    def __init__(self, context: AppContext, limits: TunnelLimits = LIMITS) -> None:
+    def __init__(self, context: AppContext, limits: StreamLimits = LIMITS) -> None:
         self._context = context
         self._tunnels = Tunnels(context, limits)
         self._forward = Forward(context, limits)
@@ -168,3 +168,7 @@ def _add_opening(router: Router, prefix: str, inbound: Handler, outbound: Handle
 def _at(prefix: str, path: str) -> str:
     """A peer's path below `prefix`."""
     return prefix + path.removeprefix("/api")
+
+
+APP = TunnelApp
+"""What `ztm.apps.builtin` makes."""

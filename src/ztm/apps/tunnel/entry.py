@@ -11,15 +11,15 @@ from collections.abc import Callable
 from msgspec import UNSET
 
 from ztm.apps.base import AppContext
-from ztm.apps.tunnel.clients import Client, TcpClient, UdpClient, UdpClients
+from ztm.apps.streams.clients import Client, TcpClient, UdpClient, UdpClients
+from ztm.apps.streams.limits import StreamLimits
+from ztm.apps.streams.ports import Close, Ports
+from ztm.apps.streams.reach import Early, Reach, reason_of
+from ztm.apps.streams.traffic import Faults, Traffic
 from ztm.apps.tunnel.exit import Exit
 from ztm.apps.tunnel.forms import InboundShown
-from ztm.apps.tunnel.limits import TunnelLimits
 from ztm.apps.tunnel.model import Inbound, Key
 from ztm.apps.tunnel.offers import Offers, exits_of
-from ztm.apps.tunnel.ports import Close, Ports
-from ztm.apps.tunnel.reach import Early, Reach, reason_of
-from ztm.apps.tunnel.traffic import Faults, Traffic
 from ztm.core.balance import Balancer
 from ztm.errors import NotFoundError, ZtmError
 from ztm.model import Address, Peer
@@ -32,7 +32,7 @@ class Entry:
     """An inbound of this endpoint, listening."""
 
     def __init__(
-        self, inbound: Inbound, context: AppContext, limits: TunnelLimits, exit_here: Callable[[Key], Exit | None]
+        self, inbound: Inbound, context: AppContext, limits: StreamLimits, exit_here: Callable[[Key], Exit | None]
     ) -> None:
         self.inbound = inbound
         self._context = context
@@ -53,7 +53,7 @@ class Entry:
         self._chosen = asyncio.Event()
         """Set, and replaced, when other exits are known."""
         self.traffic: Traffic[Client] = Traffic()
-        self._faults = Faults("inbound", inbound.key, context)
+        self._faults = Faults("inbound", str(inbound.key), context)
 
     # ------------------------------------------------------------------ what it shall be
 

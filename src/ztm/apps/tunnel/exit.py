@@ -10,35 +10,17 @@ from typing import TypeVar
 from msgspec import UNSET
 
 from ztm.apps.base import AppContext
+from ztm.apps.streams.limits import StreamLimits
+from ztm.apps.streams.relay import Relay
+from ztm.apps.streams.traffic import Accept, Faults, Traffic, Visit
 from ztm.apps.tunnel.forms import OutboundShown, TargetShown
-from ztm.apps.tunnel.limits import TunnelLimits
 from ztm.apps.tunnel.model import Outbound
-from ztm.apps.tunnel.relay import Relay
-from ztm.apps.tunnel.traffic import Faults, Traffic
 from ztm.core.balance import Balancer
 from ztm.errors import BrokenStreamError, DeadlineError, ForbiddenError, RefusedError, UnreachableError, ZtmError
 from ztm.model import Address, Peer
 from ztm.net.base import Datagrams, Meter, Received, Stream
 
 T = TypeVar("T")
-
-Accept = Callable[[], Stream]
-"""Tells the caller that the target is reached, and gives the caller's stream."""
-
-
-class Visit:
-    """A peer's stream through an outbound."""
-
-    __slots__ = ("_cut", "meter", "peer")
-
-    def __init__(self, peer: Peer, meter: Meter, cut: Callable[[str], None]) -> None:
-        self.peer = peer
-        self.meter = meter
-        self._cut = cut
-
-    def abort(self, reason: str = "") -> None:
-        """Cut it."""
-        self._cut(reason)
 
 
 class Exit:
@@ -48,7 +30,7 @@ class Exit:
         self,
         outbound: Outbound,
         context: AppContext,
-        limits: TunnelLimits,
+        limits: StreamLimits,
     ) -> None:
         self.outbound = outbound
         self._owner = context.user
@@ -59,7 +41,7 @@ class Exit:
         self._reasons: dict[Address, str] = {}
         """Why a target could not be reached, for those whose last try failed."""
         self.traffic: Traffic[Visit] = Traffic()
-        self._faults = Faults("outbound", outbound.key, context)
+        self._faults = Faults("outbound", str(outbound.key), context)
 
     def change(self, outbound: Outbound) -> None:
         """Serve as `outbound` says from now on, and cut the visits that it does not admit."""

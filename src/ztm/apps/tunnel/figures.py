@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from ztm.apps.streams.traffic import Traffic
 from ztm.apps.tunnel.service import Tunnels
-from ztm.apps.tunnel.traffic import Traffic
 
 
 class Figures:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from ztm.apps.streams.forms import ErrorShown, ListenShown, TrafficShown
 from ztm.apps.tunnel.model import Inbound, Key, Outbound
 from ztm.errors import StorageError, UsageError
 from ztm.model import Address
@@ -80,31 +81,6 @@ class StoredConfig(Struct):
 
     inbound: list[StoredInbound] = []
     outbound: list[StoredOutbound] = []
-
-
-class ErrorShown(Struct):
-    """What went wrong last; `time` is ISO 8601, UTC."""
-
-    time: str
-    message: str
-
-
-class TrafficShown(Struct):
-    """What passed since the app started; bytes sent are those towards the target."""
-
-    open: int
-    total: int
-    sent: int
-    received: int
-
-
-class ListenShown(Struct):
-    """An address to listen on, whether it is open, and if not why."""
-
-    ip: str
-    port: int
-    open: bool
-    error: str | UnsetType = UNSET
 
 
 class TargetShown(Struct):

@@ -5,10 +5,9 @@ reaches. The target is dialled before the caller is answered.
 """
 
 from ztm.apps.base import AppContext
-from ztm.apps.tunnel.exit import Accept, Visit
-from ztm.apps.tunnel.limits import TunnelLimits
-from ztm.apps.tunnel.reach import Early, Reach
-from ztm.apps.tunnel.traffic import Traffic
+from ztm.apps.streams.limits import StreamLimits
+from ztm.apps.streams.reach import Early, Reach
+from ztm.apps.streams.traffic import Accept, Traffic, Visit
 from ztm.errors import BrokenStreamError, ForbiddenError, NotFoundError, UsageError
 from ztm.model import Address, Peer, check_uuid
 from ztm.net.base import Meter, Stream
@@ -19,7 +18,7 @@ from ztm.wire.paths import FORWARD_TCP, fill
 class Forward:
     """Both sides of forwarding, on one endpoint."""
 
-    def __init__(self, context: AppContext, limits: TunnelLimits) -> None:
+    def __init__(self, context: AppContext, limits: StreamLimits) -> None:
         self._context = context
         self._limits = limits
         self._traffic: Traffic[Visit] = Traffic()

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from ztm.apps.base import AppContext
+from ztm.apps.streams.limits import StreamLimits
 from ztm.apps.tunnel.entry import Entry
 from ztm.apps.tunnel.exit import Exit
 from ztm.apps.tunnel.forms import StoredConfig, read_config, stored
-from ztm.apps.tunnel.limits import TunnelLimits
 from ztm.apps.tunnel.model import Inbound, Key, Outbound
 from ztm.apps.tunnel.offers import End, Offer, index_outbounds, share_path
 from ztm.errors import StorageError
@@ -26,7 +26,7 @@ CONFIG = "config.json"
 class Tunnels:
     """The tunnel ends of this endpoint."""
 
-    def __init__(self, context: AppContext, limits: TunnelLimits) -> None:
+    def __init__(self, context: AppContext, limits: StreamLimits) -> None:
         self.entries: dict[Key, Entry] = {}
         self.exits: dict[Key, Exit] = {}
         self._context = context

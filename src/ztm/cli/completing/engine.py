@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ztm.apps.catalog import TITLES
 from ztm.apps.grammar import Command, Grammar, Option
-from ztm.cli.commands import BUILTIN_APPS, app_grammar, commands
+from ztm.cli.commands import app_grammar, commands
 from ztm.cli.completing.candidates import Source, option_source, positional_source
 from ztm.cli.shared import PREFIXES, SHARED, Target
 from ztm.errors import UsageError
@@ -56,7 +57,7 @@ class _Line:
         first = self.rest[0]
         if first in ("help", "-h", "--help"):
             return self._help(grammar, self.rest[1:])
-        if first.removeprefix("ztm/") in BUILTIN_APPS:
+        if first.removeprefix("ztm/") in TITLES:
             self.rest = self.rest[1:]
             return self._app(first)
         return self._command(grammar)
@@ -95,15 +96,15 @@ class _Line:
             *firsts,
             ("help", ""),
             *((word, "") for word in PREFIXES),
-            *((app, "app") for app in sorted(BUILTIN_APPS)),
+            *((app, "app") for app in sorted(TITLES)),
         ]
         return Answer(names=tuple(fixed))
 
     def _help(self, grammar: Grammar[Any, Any], words: list[str]) -> Answer:
-        if words and words[0] in BUILTIN_APPS:
+        if words and words[0] in TITLES:
             grammar, words = app_grammar(words[0]), words[1:]
         found = [word for command in grammar.commands for word in _next_literal(command, words)]
-        apps = sorted(BUILTIN_APPS) if grammar.program == "ztm" and not words else []
+        apps = sorted(TITLES) if grammar.program == "ztm" and not words else []
         return Answer(names=tuple((word, "") for word in dict.fromkeys([*found, *apps])))
 
     # ------------------------------------------------------------------ within a command

@@ -1,5 +1,6 @@
 """The pages of the manual: what no table says is written here by hand."""
 
+from ztm.apps.catalog import TITLES
 from ztm.cli.commands import app_grammar, commands
 from ztm.cli.main import USAGE
 from ztm.cli.manual.commands import options, parts
@@ -87,10 +88,9 @@ def program() -> Page:
             ),
             Section("Commands", parts=parts(grammar)),
             shared,
-            Section(
-                "Commands of the app tunnel",
-                (Text("Tunnels carry TCP connections and UDP datagrams between endpoints."),),
-                parts(app_grammar("tunnel")),
+            *(
+                Section(f"Commands of the app {name}", (Text(f"{title}."),), parts(app_grammar(name)))
+                for name, title in TITLES.items()
             ),
             EXITS,
             ENVIRONMENT,

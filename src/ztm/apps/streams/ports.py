@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from msgspec import UNSET
 
-from ztm.apps.tunnel.forms import ListenShown
+from ztm.apps.streams.forms import ListenShown
 from ztm.errors import ZtmError
 from ztm.model import Address
 

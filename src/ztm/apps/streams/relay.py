@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from ztm.apps.tunnel.limits import TunnelLimits
+from ztm.apps.streams.limits import StreamLimits
 from ztm.errors import BrokenStreamError, UsageError
 from ztm.net.base import Stream
 from ztm.wire.datagram import Decoder, encode
@@ -20,7 +20,7 @@ class Relay:
     `emit` sends one datagram to the socket's side; `now` is the network's monotonic clock.
     """
 
-    def __init__(self, emit: Callable[[bytes], None], now: Callable[[], float], limits: TunnelLimits) -> None:
+    def __init__(self, emit: Callable[[bytes], None], now: Callable[[], float], limits: StreamLimits) -> None:
         self._emit = emit
         self._now = now
         self._limits = limits

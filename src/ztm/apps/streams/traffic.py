@@ -9,12 +9,16 @@ from datetime import UTC, datetime
 from typing import Generic, Protocol, TypeVar
 
 from ztm.apps.base import AppContext
-from ztm.apps.tunnel.forms import ErrorShown, TrafficShown
-from ztm.apps.tunnel.model import Key
-from ztm.net.base import Meter
+from ztm.apps.streams.forms import ErrorShown, TrafficShown
+from ztm.model import Peer
+from ztm.net.base import Meter, Stream
 
 QUIET = 1.0
 """Seconds for which the same reason is not logged again: a busy port with a dead target must not fill the log."""
+
+
+Accept = Callable[[], Stream]
+"""Tells the caller that the target is reached, and gives the caller's stream."""
 
 
 class Live(Protocol):
@@ -24,6 +28,21 @@ class Live(Protocol):
 
     def abort(self, reason: str = "") -> None:
         """Cut it."""
+
+
+class Visit:
+    """A peer's stream through an outbound."""
+
+    __slots__ = ("_cut", "meter", "peer")
+
+    def __init__(self, peer: Peer, meter: Meter, cut: Callable[[str], None]) -> None:
+        self.peer = peer
+        self.meter = meter
+        self._cut = cut
+
+    def abort(self, reason: str = "") -> None:
+        """Cut it."""
+        self._cut(reason)
 
 
 L = TypeVar("L", bound=Live)
@@ -76,9 +95,9 @@ class Traffic(Generic[L]):
 class Faults:
     """The last failure of one tunnel end; each new one is logged and told, without flooding anybody."""
 
-    def __init__(self, end: str, key: Key, context: AppContext) -> None:
+    def __init__(self, end: str, name: str, context: AppContext) -> None:
         self._end = end
-        self._key = key
+        self._name = name
         self._context = context
         self._network = context.network
         self._logged: tuple[str, float] = ("", 0.0)
@@ -92,8 +111,8 @@ class Faults:
         said, at = self._logged
         if reason != said or now - at >= QUIET:
             self._logged = (reason, now)
-            self._context.log.warning("%s %s: %s", self._end, self._key, reason)
-            self._context.tell(self._end, str(self._key), "error", reason)
+            self._context.log.warning("%s %s: %s", self._end, self._name, reason)
+            self._context.tell(self._end, self._name, "error", reason)
 
     @property
     def last(self) -> ErrorShown | None:

@@ -7,12 +7,22 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
-from ztm.apps.tunnel.exit import Exit
-from ztm.apps.tunnel.limits import TunnelLimits
-from ztm.apps.tunnel.relay import Relay
+from ztm.apps.streams.limits import StreamLimits
+from ztm.apps.streams.relay import Relay
+from ztm.apps.streams.traffic import Accept
 from ztm.errors import BrokenStreamError
 from ztm.model import Address, Peer
 from ztm.net.base import Datagrams, Meter, Network, Stream
+
+
+class Exit(Protocol):
+    """An exit of this endpoint itself."""
+
+    async def carry(self, peer: Peer, accept: Accept, meter: Meter | None = None) -> None:
+        """Reach a target, accept, and carry bytes until the end. Raises `ZtmError`: nothing was accepted."""
+
+    async def carry_here(self, peer: Peer, relay: Relay, meter: Meter, early: bytes) -> None:
+        """The same for a UDP session; `early` are the frames that were read from `relay` before."""
 
 
 class Client(Protocol):
@@ -87,7 +97,7 @@ class UdpClient:
     __slots__ = ("_relay", "abort", "address", "listen", "meter", "read")
 
     def __init__(
-        self, listen: Address, address: Address, socket: Datagrams, now: Callable[[], float], limits: TunnelLimits
+        self, listen: Address, address: Address, socket: Datagrams, now: Callable[[], float], limits: StreamLimits
     ) -> None:
         self.listen = listen
         self.address = address
@@ -121,9 +131,9 @@ class UdpClient:
 
 
 class UdpClients:
-    """The UDP clients of one inbound, at most `TunnelLimits.sessions`; the longest silent one makes room."""
+    """The UDP clients of one inbound, at most `StreamLimits.sessions`; the longest silent one makes room."""
 
-    def __init__(self, network: Network, limits: TunnelLimits, begin: Callable[[UdpClient], None]) -> None:
+    def __init__(self, network: Network, limits: StreamLimits, begin: Callable[[UdpClient], None]) -> None:
         self._network = network
         self._limits = limits
         self._begin = begin

@@ -1,7 +1,7 @@
 """The way from a client to one of several exits: first bytes sent on at once, another exit where one refuses.
 
 A refusal can be answered by another exit only while all that the client sent is still known, so no more than
-`TunnelLimits.early_bytes` is read from it before an exit has accepted.
+`StreamLimits.early_bytes` is read from it before an exit has accepted.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from ztm.apps.base import AppContext
-from ztm.apps.tunnel.limits import TunnelLimits
+from ztm.apps.streams.limits import StreamLimits
 from ztm.errors import BrokenStreamError, DeadlineError, ZtmError, from_status
 from ztm.net.base import Exchange, Headers, Stream
 from ztm.net.http1 import connect_answer, connect_head
@@ -70,7 +70,7 @@ class Early:
 class Reach:
     """Asks other endpoints' tunnel apps for one thing, by CONNECT to `path`; `opening` follows the request at once."""
 
-    def __init__(self, path: str, context: AppContext, limits: TunnelLimits, opening: bytes = b"") -> None:
+    def __init__(self, path: str, context: AppContext, limits: StreamLimits, opening: bytes = b"") -> None:
         self._context = context
         self._limits = limits
         self._head = connect_head(path) + opening

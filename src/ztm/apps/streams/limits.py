@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TunnelLimits:
+class StreamLimits:
     """Durations are seconds, sizes are bytes."""
 
     answer_seconds: float = 10.0
@@ -31,5 +31,5 @@ class TunnelLimits:
     """Of one UDP session in one direction while the stream takes nothing; what comes then is dropped."""
 
 
-LIMITS = TunnelLimits()
+LIMITS = StreamLimits()
 """What applies unless told otherwise."""

@@ -1,20 +1,23 @@
-"""A small mesh for the tunnel app: real sockets and HTTP/2 sessions between contexts, without hub and agent."""
+"""A small mesh for one app: real sockets and HTTP/2 sessions between contexts, without hub and agent."""
 
 import asyncio
 import logging
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
+from ztm.apps.audit import Audit, Trail
 from ztm.apps.base import App, AppFiles, Place
-from ztm.apps.tunnel.api import TunnelApp
-from ztm.apps.tunnel.limits import TunnelLimits
-from ztm.errors import StorageError, UnreachableError
+from ztm.errors import ForbiddenError, NotFoundError, StorageError, UnreachableError
 from ztm.model import Address, Endpoint, FileInfo, Peer
 from ztm.net.aio import AioNetwork
 from ztm.net.asgi import PEER, UPGRADE, ASGIApp, HttpLimits, Upgrade, serve_stream
 from ztm.net.base import Accept, Exchange, Listener, Network, Session, SessionLimits, Stream, TlsConfig
 from ztm.net.http1 import Answer, request_http1
+from ztm.rest import inprocess
+from ztm.wire.records import User
 
 LOOPBACK = "127.0.0.1"
 OWN_IDS = [f"00000000-0000-4000-8000-{n:012d}" for n in range(10)]
@@ -50,10 +53,24 @@ class WatchedNetwork(AioNetwork):
         return listener
 
 
+class MemoryAudit:
+    """Keeps what was audited."""
+
+    def __init__(self) -> None:
+        self.begun: list[Trail] = []
+        self.trails: list[Trail] = []
+
+    def begin(self, trail: Trail) -> None:
+        self.begun.append(trail)
+
+    def end(self, trail: Trail) -> None:
+        self.trails.append(trail)
+
+
 class MeshFiles:
     """One app's files; what is shared is seen by all at once."""
 
-    def __init__(self, mesh: "SmallMesh", user: str, local: dict[str, bytes]) -> None:
+    def __init__(self, mesh: "SmallMesh[Any]", user: str, local: dict[str, bytes]) -> None:
         self.local = local
         self.is_full = False
         self._mesh = mesh
@@ -67,6 +84,12 @@ class MeshFiles:
             raise StorageError("the disk is full")
         self.local[path] = data
 
+    def erase_local(self, path: str) -> bool:
+        return self.local.pop(path, None) is not None
+
+    def list_local(self) -> list[str]:
+        return sorted(self.local)
+
     def share(self, path: str, data: bytes) -> None:
         self._mesh.publish(f"/shared/{self._user}/{path}", data)
 
@@ -77,6 +100,26 @@ class MeshFiles:
     def shared(self) -> Mapping[str, FileInfo]:
         return {path: FileInfo("", len(data), 0) for path, data in self._mesh.shared.items()}
 
+    def known(self) -> Mapping[str, FileInfo]:
+        return self.shared()
+
+    async def read(self, path: str) -> bytes | None:
+        return self._mesh.shared.get(path)
+
+    async def write(self, path: str, data: bytes) -> None:
+        self._check(path)
+        self._mesh.publish(path, data)
+
+    async def erase(self, path: str) -> bool:
+        self._check(path)
+        was_there = self._mesh.shared.pop(path, None) is not None
+        self._mesh.changed()
+        return was_there
+
+    def _check(self, path: str) -> None:
+        if path.split("/")[2] != self._user:
+            raise ForbiddenError(f"{path} is another user's")
+
     def on_change(self, changed: Callable[[], None]) -> None:
         self._mesh.watchers.append(changed)
 
@@ -84,20 +127,34 @@ class MeshFiles:
 class MeshContext:
     """See `apps.base.AppContext`."""
 
-    def __init__(self, mesh: "SmallMesh", place: Place, user: str, local: dict[str, bytes]) -> None:
+    def __init__(self, mesh: "SmallMesh[Any]", place: Place, user: str, local: dict[str, bytes]) -> None:
         self.mesh = "test"
         self.place = place
         self.user = user
         self.network: Network = mesh.network
         self.disk = MeshFiles(mesh, user, local)
         self.files: AppFiles = self.disk
-        self.log = logging.LoggerAdapter(logging.getLogger("test.tunnel"), {})
+        self.log = logging.LoggerAdapter(logging.getLogger("test.app"), {})
+        self.trail = MemoryAudit()
+        self.audit: Audit = self.trail
         self.tasks: set[asyncio.Task[None]] = set()
         self.told: list[tuple[str, str, str, str]] = []
         self._mesh = mesh
 
     async def endpoints(self, *, id: str = "", name: str = "") -> list[Endpoint]:  # noqa: A002
         return [Endpoint(one.place.id, one.place.name, one.user, online=True) for one in self._mesh.contexts.values()]
+
+    async def users(self) -> list[User]:
+        count = Counter(one.user for one in self._mesh.contexts.values())
+        return [User(name, number) for name, number in count.items()]
+
+    def directory(self) -> Path:
+        return self._mesh.directory(self.place.name)
+
+    async def ask(self, app: str, method: str, target: str, body: bytes = b"") -> Answer:
+        if app not in self._mesh.neighbours:
+            raise NotFoundError(f"there is no app {app}")
+        return await inprocess.ask(self._mesh.neighbours[app], method, target, body, extensions={PEER: None})
 
     async def connect(self, endpoint: str) -> Exchange:
         return await self._mesh.connect(self, endpoint)
@@ -124,15 +181,25 @@ class MeshContext:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
-class SmallMesh:
-    """Endpoints that reach each other directly, each pair over one HTTP/2 session on loopback."""
+A = TypeVar("A", bound=App)
 
-    def __init__(self) -> None:
+
+class SmallMesh(Generic[A]):
+    """Endpoints that reach each other directly, each pair over one HTTP/2 session on loopback.
+
+    `factory` makes the app of an endpoint from its context, unless `join` is given another one.
+    """
+
+    def __init__(self, factory: Callable[[MeshContext], A], directory: Path | None = None) -> None:
+        self.factory = factory
+        self.neighbours: dict[str, ASGIApp] = {}
+        """What other apps answer to `AppContext.ask`, by name."""
+        self._directory = directory
         self.network = WatchedNetwork()
         self.shared: dict[str, bytes] = {}
         self.watchers: list[Callable[[], None]] = []
         self.contexts: dict[str, MeshContext] = {}
-        self.apps: dict[str, TunnelApp] = {}
+        self.apps: dict[str, A] = {}
         self.asked: list[str] = []
         """Endpoint ids that a stream was opened to, in order."""
         self.before_answer: Callable[[Exchange], Awaitable[None]] | None = None
@@ -144,26 +211,32 @@ class SmallMesh:
         self._listeners: list[Listener] = []
         self._deadline = asyncio.get_running_loop().call_later(DEADLINE, _give_up)
 
-    async def join(self, name: str, user: str = "alice", limits: TunnelLimits | None = None) -> TunnelApp:
+    async def join(self, name: str, user: str = "alice", factory: Callable[[MeshContext], A] | None = None) -> A:
         place = Place(OWN_IDS[len(self.contexts)], name)
         context = MeshContext(self, place, user, self.local.setdefault(name, {}))
         self.contexts[place.id] = context
-        return await self._start(context, limits)
+        return await self._start(context, factory)
 
-    async def _start(self, context: MeshContext, limits: TunnelLimits | None) -> TunnelApp:
-        app = TunnelApp(context, limits or TunnelLimits())
-        conforms: App = app
-        await conforms.start()
+    async def _start(self, context: MeshContext, factory: Callable[[MeshContext], A] | None) -> A:
+        app = (factory or self.factory)(context)
+        await app.start()
         self.apps[context.place.id] = app
         return app
 
-    async def restart(self, name: str, limits: TunnelLimits | None = None) -> TunnelApp:
+    async def restart(self, name: str, factory: Callable[[MeshContext], A] | None = None) -> A:
         old = self.context(name)
         await self.apps.pop(old.place.id).stop()
         await old.stop()
         context = MeshContext(self, old.place, old.user, old.disk.local)
         self.contexts[old.place.id] = context
-        return await self._start(context, limits)
+        return await self._start(context, factory)
+
+    def directory(self, name: str) -> Path:
+        if self._directory is None:
+            raise StorageError("this test gave the mesh no directory")
+        directory = self._directory / name
+        directory.mkdir(mode=0o700, exist_ok=True)
+        return directory
 
     def context(self, name: str) -> MeshContext:
         return next(one for one in self.contexts.values() if one.place.name == name)
