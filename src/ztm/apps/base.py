@@ -221,5 +221,25 @@ class Draining(Protocol):
         """Take no new client, and return when it is done with those it has. May be cancelled; `stop` follows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How an app with a process of its own is doing."""
+
+    state: str
+    """``starting``, ``running``, ``restarting`` or ``failed``."""
+    reason: str = ""
+    restarts: int = 0
+    """Since it was started by somebody."""
+
+
+@runtime_checkable
+class Supervised(Protocol):
+    """An app with a process of its own, which may fail while the app counts as running; it need not."""
+
+    @property
+    def condition(self) -> Condition:
+        """How it is doing now."""
+
+
 AppFactory = Callable[[AppContext], App]
 """Makes an app; does no I/O yet."""
