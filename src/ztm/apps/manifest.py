@@ -1,4 +1,4 @@
-"""The manifest of an app that others write, ``ztm-app.toml``: what it is, how it begins, and what it asks to be allowed.
+"""The manifest of an app by others, ``ztm-app.toml``: what it is, how it begins, and what it asks to be allowed.
 
 It is read wherever a package is made, checked, installed or run. Nothing here grants anything.
 Source: spec app-framework 10.3 and 10.6.
