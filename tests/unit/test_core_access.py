@@ -118,6 +118,34 @@ def test_an_offer_is_for_its_owner_the_listed_and_with_a_star_for_all():
 
 
 @pytest.mark.parametrize(
+    ("users", "caller", "is_allowed", "rule"),
+    [
+        ([], "bob", True, "owner"),
+        (["alice"], "bob", True, "owner"),
+        (["alice"], "alice", True, "user alice"),
+        (["alice", "*"], "alice", True, "user alice"),
+        (["*"], "eve", True, "everyone"),
+        ([], "alice", False, "only bob"),
+        (["carol"], "alice", False, "only bob, carol"),
+    ],
+)
+def test_a_verdict_names_the_rule_that_it_follows(users, caller, is_allowed, rule):
+    assert access.judge("bob", users, caller) == access.Verdict(is_allowed, rule)
+
+
+@pytest.mark.parametrize("owner", ["", "bob"])
+@pytest.mark.parametrize("users", [[], [""], ["*"]])
+def test_nobody_in_particular_may_use_nothing(owner, users):
+    assert not access.judge(owner, users, "").is_allowed
+
+
+def test_a_refusal_says_who_and_what_and_who_may():
+    with pytest.raises(ForbiddenError, match=r"user eve may not use outbound tcp/x: only alice, bob may"):
+        access.check_use("bob", ["alice"], "eve", "outbound tcp/x")
+    assert access.check_use("bob", ["alice"], "alice", "outbound tcp/x").rule == "user alice"
+
+
+@pytest.mark.parametrize(
     "path", ["/users/bob/x", "/shared/bob/x/y", "/apps/ztm/tunnel/shared/bob/x", "/apps/a/b/users/bob/x"]
 )
 def test_a_user_changes_what_is_below_the_own_name(path):

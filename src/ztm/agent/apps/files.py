@@ -107,8 +107,11 @@ class MeshFiles(AppFiles):
 
     async def erase(self, path: str) -> bool:
         """See `AppFiles`."""
+        full = self._full(path)
+        check_owner(full, self._mesh.user)
         try:
-            await publishing.erase(self._mesh, self._full(path))
+            await self._mesh.downloads.newest(full)  # another endpoint may have erased it just now
+            await publishing.erase(self._mesh, full)
         except NotFoundError:
             return False
         return True
