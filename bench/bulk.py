@@ -28,14 +28,18 @@ class Carried:
     seconds: float
 
 
-def carry(port: int, direction: str, seconds: float) -> Carried:
+def carry(port: int, direction: str, seconds: float, opening: bytes = b"", answer: int = 0) -> Carried:
     """Move bytes through `port` for about `seconds`: ``"U"`` to the server, ``"D"`` from it.
+
+    `opening` is said first, to a proxy that answers it with `answer` bytes.
 
     Raises:
         OSError: the connection could not be made, broke, or stood still.
     """
     carried = 0
     with socket.create_connection(("127.0.0.1", port), timeout=GIVE_UP) as link:
+        link.sendall(opening)
+        _take(link, answer)
         _round(link, direction)  # the way's windows and buffers grow before anything is counted
         begin = time.monotonic()
         while (passed := time.monotonic() - begin) < seconds:

@@ -36,9 +36,10 @@ class _Client:
 class _Load:
     """The clients under way at one moment."""
 
-    def __init__(self, port: int, answer_end: bytes) -> None:
+    def __init__(self, port: int, answer_end: bytes, request: bytes) -> None:
         self._address = ("127.0.0.1", port)
         self._answer_end = answer_end
+        self._request = request
         self._poll = select.epoll()
         self._clients: dict[int, _Client] = {}
         self.result = Fresh()
@@ -65,7 +66,7 @@ class _Load:
     def _advance(self, number: int, client: _Client) -> bool:
         """Do what the socket is ready for; whether the client is done, well or not."""
         if not client.has_asked:
-            client.link.send(REQUEST)  # raises if the connect failed
+            client.link.send(self._request)  # raises if the connect failed
             client.has_asked = True
             self._poll.modify(number, select.EPOLLIN)
             return False
@@ -94,9 +95,9 @@ class _Load:
         self._poll.close()
 
 
-def connections(port: int, at_once: int, seconds: float, answer_end: bytes) -> Fresh:
+def connections(port: int, at_once: int, seconds: float, answer_end: bytes, request: bytes = REQUEST) -> Fresh:
     """Keep `at_once` clients of a loopback port busy for `seconds`; an answer is whole once it ends in `answer_end`."""
-    load = _Load(port, answer_end)
+    load = _Load(port, answer_end, request)
     begin = looked = time.perf_counter()
     try:
         while (now := time.perf_counter()) - begin < seconds:

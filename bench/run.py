@@ -3,7 +3,7 @@
 Everything stays on loopback and in temporary directories, and ends with the run. It measures and judges nothing: how
 to read the figures is in docs/benchmarks.md.
 
-usage: run.py [--quick] [--only direct,nginx,ssh,ztm,idle,start] [--json FILE]
+usage: run.py [--quick] [--only direct,nginx,ssh,ztm,idle,start,apps] [--json FILE]
 """
 
 import argparse
@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import alone
+import apps
 import report
 from measure import Figures, Lengths, way_figures
 from processes import BenchError, Sandbox
@@ -26,7 +27,7 @@ from ways import Direct, Ports, Way, open_bulk, open_web
 FULL = Lengths(bulk=4.0, requests=5.0, settle=2.0)
 QUICK = Lengths(bulk=1.0, requests=1.0, settle=0.5)
 WAYS: dict[str, Callable[[], Way]] = {"direct": Direct, "nginx": NginxChain, "ssh": SshJump, "ztm": ZtmMesh}
-NAMES = (*WAYS, "idle", "start")
+NAMES = (*WAYS, "idle", "start", "apps")
 FILES = 16384
 """Open files that a thousand agents in one process need, with room."""
 
@@ -99,8 +100,22 @@ def _alone(only: Sequence[str], *, quick: bool) -> dict[str, object]:
             found |= _idle(quick=quick)
         except BenchError as error:
             print(f"\nidle: {error}")
+    if "apps" in only:
+        try:
+            found["apps"] = asdict(_apps(quick=quick))
+        except (BenchError, OSError) as error:
+            print(f"\napps: {error}")
     if "start" in only:
         found["start_ms"] = {name: _start(name, words, quick=quick) for name, words in alone.STARTS.items()}
+    return found
+
+
+def _apps(*, quick: bool) -> apps.Costs:
+    print("measuring apps ...", file=sys.stderr, flush=True)
+    with Sandbox() as box:
+        targets = Ports(web=open_web(box), bulk=open_bulk(box, sys.executable))
+        found = apps.costs(targets, runs=3 if quick else 15, seconds=1.0 if quick else 4.0)
+    print("\n" + apps.report(found), flush=True)
     return found
 
 

@@ -3,9 +3,12 @@
 client -TCP-> agent A -TLS-> hub -TLS-> agent B -TCP-> target. Each process has a HOME of its own.
 """
 
+import http.client
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import bulk
 from processes import BenchError, Sandbox, free_port, is_open
@@ -50,16 +53,38 @@ class Mesh:
         self._box.wait_for(f"agent {name}", pid, lambda: (data / "api.token").exists() and is_open(port))
         self.order(name, "join", "bench", "--as", name, "--permit", str(self.permit))
 
+    def environment(self, agent: str) -> dict[str, str]:
+        """What a `ztm` command needs to ask an agent."""
+        return {**self._home(agent), "ZTM_AGENT": f"127.0.0.1:{self._apis[agent]}", "PATH": "/usr/bin:/bin"}
+
+    def api(self, agent: str, method: str, path: str, body: object = None) -> Any:
+        """Ask an agent's API; the answer's JSON.
+
+        Raises:
+            BenchError: it refused.
+        """
+        token = (self._box.directory / agent / "api.token").read_text().strip()
+        link = http.client.HTTPConnection("127.0.0.1", self._apis[agent], timeout=30)
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        try:
+            link.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = link.getresponse()
+            content = answer.read()
+        finally:
+            link.close()
+        if answer.status >= 300:
+            raise BenchError(f"{method} {path}: {answer.status} {content[:200]!r}")
+        return json.loads(content) if content else None
+
     def order(self, agent: str, *words: str) -> None:
         """Run a `ztm` command against an agent.
 
         Raises:
             BenchError: it failed.
         """
-        env = {**self._home(agent), "ZTM_AGENT": f"127.0.0.1:{self._apis[agent]}", "PATH": "/usr/bin:/bin"}
         done = subprocess.run(
             [str(ZTM), *words],
-            env=env,
+            env=self.environment(agent),
             capture_output=True,
             text=True,
             timeout=60,
