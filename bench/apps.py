@@ -125,6 +125,7 @@ def report(found: Costs) -> str:
     first = [
         f"first use of {app}: {new:.0f} ms, then {again:.1f} ms" for app, (new, again) in found.first_use_ms.items()
     ]
+    at_once = f"{AT_ONCE} at once"
     return "\n".join(
         [
             *first,
