@@ -26,6 +26,16 @@ async def test_what_is_written_is_read_at_the_other_end(net: Network) -> None:
         assert stream.is_over
 
 
+async def test_a_name_is_resolved_to_addresses_that_can_be_dialled(net: Network) -> None:
+    async with listening(net, echo) as address:
+        assert "127.0.0.1" in await net.resolve("localhost")
+        assert await net.resolve(address.host) == [address.host]
+        stream = await net.dial(Address((await net.resolve(address.host))[0], address.port))
+        stream.abort()
+    with pytest.raises(UnreachableError):
+        await net.resolve("x" * 70)  # no name at all: the longest label has 63 letters, so nobody is asked
+
+
 async def test_each_side_knows_both_addresses(net: Network, ends: Ends) -> None:
     async with listening(net, ends.accept) as address:
         near = await net.dial(address)

@@ -5,6 +5,7 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -98,7 +99,7 @@ class MeshFiles:
         self._mesh.changed()
 
     def shared(self) -> Mapping[str, FileInfo]:
-        return {path: FileInfo("", len(data), 0) for path, data in self._mesh.shared.items()}
+        return {path: FileInfo(sha256(data).hexdigest(), len(data), 0) for path, data in self._mesh.shared.items()}
 
     def known(self) -> Mapping[str, FileInfo]:
         return self.shared()
@@ -344,9 +345,15 @@ async def read_all(stream: Stream) -> bytes:
 
 
 async def ask(
-    app: ASGIApp, method: str, path: str, body: bytes = b"", peer: Peer | None = None, upgrade: Upgrade | None = None
+    app: ASGIApp,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    peer: Peer | None = None,
+    upgrade: Upgrade | None = None,
+    gone: asyncio.Event | None = None,
 ) -> tuple[int, dict[str, str], bytes]:
-    """One request straight to an ASGI application."""
+    """One request straight to an ASGI application; its caller leaves when `gone` is set."""
     raw, _, query = path.partition("?")
     scope = {
         "type": "http", "method": method, "path": raw, "raw_path": raw.encode(), "query_string": query.encode(),
@@ -354,8 +361,13 @@ async def ask(
     }  # fmt: skip
     answer: dict[str, Any] = {"body": b""}
 
+    untold, leaving = [body], gone or asyncio.Event()
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+        if untold:
+            return {"type": "http.request", "body": untold.pop(), "more_body": False}
+        await leaving.wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":

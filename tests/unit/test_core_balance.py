@@ -75,6 +75,15 @@ def test_an_endpoint_is_reached_through_the_attached_hub_where_possible():
     assert not other.is_attached
 
 
+def test_a_member_that_failed_says_how_long_it_is_held_off():
+    balancer = Balancer(["a", "b"])
+    balancer.failed("a", 100.0)
+    assert [balancer.held("a", now) for now in (100.0, 104.0, 110.0, 200.0)] == [10.0, 6.0, 0.0, 0.0]
+    assert balancer.held("b", 100.0) == 0.0
+    balancer.succeeded("a")
+    assert balancer.held("a", 101.0) == 0.0
+
+
 def test_an_endpoint_without_a_way_says_why():
     with pytest.raises(NotFoundError):
         route(None, "h1", HUBS)

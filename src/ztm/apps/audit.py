@@ -17,6 +17,8 @@ Side = Literal["entry", "exit"]
 """``entry`` where a session begins for the own user, ``exit`` where an endpoint serves a peer."""
 ENDED = "ended"
 """The reason of an end without a failure."""
+CUT = "cut: "
+"""Begins the reason of an end that came from outside."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +69,7 @@ def audited(audit: Audit, trail: Trail) -> Iterator[Trail]:
         trail.reason = str(error)
         raise
     except BaseException as error:
-        trail.reason = f"cut: {type(error).__name__}"
+        trail.reason = f"{CUT}{type(error).__name__}"
         raise
     finally:
         audit.end(trail)

@@ -230,6 +230,8 @@ class Condition:
     reason: str = ""
     restarts: int = 0
     """Since it was started by somebody."""
+    confinement: str = ""
+    """What holds it, in words."""
 
 
 @runtime_checkable

@@ -44,6 +44,10 @@ class Balancer(Generic[T]):
 
         return sorted(self._turn, key=rank)
 
+    def held(self, member: T, now: float) -> float:
+        """Seconds for which `member` is still tried last; 0 if it is tried like the others."""
+        return max(0.0, self._held.get(member, now) - now)
+
     def opened(self, member: T) -> None:
         """Note that a stream to `member` begins, successful or not yet."""
         self._open[member] += 1

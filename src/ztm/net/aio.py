@@ -133,10 +133,20 @@ class AioNetwork(FlowNetwork):
             check_peer(stream, tls.admit)
         return stream
 
+    async def resolve(self, host: str, *, timeout: float = 5.0) -> list[str]:
+        """See `net.base.Network`."""
+        try:
+            async with asyncio.timeout(timeout):
+                found = await asyncio.get_running_loop().getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+        except TimeoutError as error:
+            raise DeadlineError(f"the name {host} was not resolved within {timeout:g} s") from error
+        except (OSError, UnicodeError) as error:
+            raise UnreachableError(f"cannot resolve {host}: {_why(error)}") from error
+        return list(dict.fromkeys(str(where[0]) for *_, where in found))
+
     async def adopt(self, opened: socket.socket) -> Stream:
         """A socket that is connected already, as a stream, which closes it at its end."""
-        _, stream = await asyncio.get_running_loop().create_connection(TcpStream, sock=opened)
-        return stream
+        return await adopt(opened)
 
     async def listen(
         self, address: Address, accept: Accept, tls: TlsConfig | None = None, *, handshakes: int = 256
@@ -195,6 +205,16 @@ class AioNetwork(FlowNetwork):
         except (OSError, UnicodeError) as error:
             raise UnreachableError(f"cannot send to {address} (udp): {_why(error)}") from error
         return made
+
+
+async def adopt(opened: socket.socket) -> Stream:
+    """A socket that is connected already, TCP or Unix, as a stream, which closes it at its end."""
+    loop = asyncio.get_running_loop()
+    if hasattr(socket, "AF_UNIX") and opened.family == socket.AF_UNIX:
+        _, stream = await loop.create_unix_connection(TcpStream, sock=opened)
+    else:
+        _, stream = await loop.create_connection(TcpStream, sock=opened)
+    return stream
 
 
 async def _secured(sock: socket.socket, secured: ssl.SSLContext, live: set[TcpStream]) -> TcpStream:

@@ -241,6 +241,16 @@ class Network(Protocol):
             CertificateError: the peer showed no certificate of this CA, or `admit` refused it.
         """
 
+    async def resolve(self, host: str, *, timeout: float = 5.0) -> list[str]:
+        """The IP addresses that `host` leads to, each once, the first to try in front; an address is itself.
+
+        Whoever decides by address resolves here, and then dials what it has decided on, never the name again.
+
+        Raises:
+            UnreachableError: the name does not resolve.
+            DeadlineError: no answer within `timeout` seconds.
+        """
+
     async def listen(
         self, address: Address, accept: Accept, tls: TlsConfig | None = None, *, handshakes: int = 256
     ) -> Listener:

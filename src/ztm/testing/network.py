@@ -111,6 +111,10 @@ class SimNetwork(FlowNetwork):
             raise
         near.tell(lambda far: port.judge(far, tls, is_own=near.is_own))
 
+    async def resolve(self, host: str, *, timeout: float = 5.0) -> list[str]:  # noqa: ARG002
+        """See `net.base.Network`."""
+        return [self._resolve(Address(host, 0)).host]
+
     async def listen(
         self, address: Address, accept: Accept, tls: TlsConfig | None = None, *, handshakes: int = 256
     ) -> Listener:

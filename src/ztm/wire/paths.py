@@ -47,6 +47,8 @@ P2P_REQUEST = "/api/p2p/request-connection/{ep}"
 # Served by an agent to its hub (spec mesh-protocol 10).
 PING = "/api/ping"
 SESSION = "/api/sessions/{sid}"
+AUDIT = "/api/audit"
+"""Ours: the endpoint's audit log."""
 LABELS = "/api/labels"
 HUB = "/api/hubs/{hub}"
 FILE_DATA = "/api/file-data/{hash}"
@@ -63,6 +65,28 @@ OUTBOUNDS = "/api/outbound"
 OUTBOUND = "/api/outbound/{proto}/{name}"
 FORWARD_TCP = "/api/forward/tcp/{target}"
 """Ours: a stream of the same user to ``host:port``, dialled there."""
+
+# Served by the terminal app to its peers, inside an app stream (spec apps-network 3.2).
+TERMINAL_CONFIG = "/api/config"
+SHELL = "/api/shell"
+
+# Served by the proxy app to its peers, likewise (spec apps-network 2.3).
+PROXY_CONFIG = "/api/config"
+PROXY_CA = "/api/ca"
+PROXY_EXITS = "/api/exits"
+"""Ours: the exits that an entry knows."""
+PROXY_TARGETS = "/api/targets/{target}"
+PROXY_DATAGRAMS = "/api/datagrams/{target}"
+"""Ours: frames of datagrams to ``host:port``."""
+
+# Served by the script app to its peers, likewise (spec apps-network 4.2).
+SCRIPT_CONFIG = "/api/config"
+SCRIPT = "/api/script"
+
+# Served by the port app to its peers, likewise (spec apps-network 6).
+PORT_CONFIG = "/api/config"
+PORTS = "/api/ports"
+PORT_TARGET = "/api/targets/{proto}/{target}"
 
 REST = "rest"
 """The parameter that a final ``*`` fills and gives."""

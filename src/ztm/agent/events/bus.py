@@ -15,7 +15,7 @@ import msgspec
 from ztm.errors import LimitError
 from ztm.logs import iso_now
 
-TYPES = ("mesh", "endpoint", "tunnel", "log")
+TYPES = ("mesh", "endpoint", "tunnel", "port", "log", "audit")
 """What a reader may ask for; `LOST` comes to every reader."""
 LOST = "lost"
 KEPT = 256
@@ -30,7 +30,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event; which fields there are depends on its type, and empty ones are left out."""
 
     type: str
-    """``mesh``, ``endpoint``, ``tunnel``, ``log`` or ``lost``."""
+    """``mesh``, ``endpoint``, ``tunnel``, ``port``, ``log``, ``audit`` (the audit log has more records) or ``lost``."""
     time: str = ""
     """ISO 8601 in UTC with milliseconds, by the agent's clock."""
     mesh: str = ""
@@ -48,7 +48,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     online: bool | None = None
     """Of an endpoint."""
     kind: str = ""
-    """Of a tunnel's end: ``inbound`` or ``outbound``."""
+    """Of a tunnel's end: ``inbound`` or ``outbound``; of what the port app tells: ``port``."""
     app: str = ""
     """``provider/name`` of the app that wrote a log line; empty for the mesh's own."""
     level: str = ""

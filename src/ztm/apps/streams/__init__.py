@@ -1,1 +1,1 @@
-"""What apps that carry streams have in common: listening, asking an exit, dialling, datagrams, and the books of it."""
+"""What apps that carry streams share: listening, asking an exit, dialling, carrying, datagrams, and the books of it."""

@@ -1,4 +1,4 @@
-"""The clients of an inbound, TCP connections and UDP senders, seen alike by whoever finds them an exit.
+"""The clients of an entrance, TCP connections and UDP senders, seen alike by whoever finds them an exit.
 
 They carry bytes once an exit has accepted; they choose nothing.
 """
@@ -26,9 +26,13 @@ class Exit(Protocol):
 
 
 class Client(Protocol):
-    """One client; its bytes can be read, and put on a stream, in whichever form the tunnel carries them."""
+    """One client; its bytes can be read, and put on a stream, in whichever form the mesh carries them."""
 
     meter: Meter
+
+    @property
+    def address(self) -> Address | None:
+        """Where it comes from."""
 
     @property
     def is_over(self) -> bool:
@@ -37,8 +41,11 @@ class Client(Protocol):
     async def read(self) -> bytes:
         """The next bytes, ``b""`` at their end; cancelling it loses nothing. Raises `BrokenStreamError`."""
 
-    async def join(self, stream: Stream) -> None:
-        """Carry both ways between the client and a stream whose exit has accepted, until the end."""
+    async def join(self, stream: Stream) -> str:
+        """Carry both ways between the client and a stream whose exit has accepted, until the end.
+
+        Gives what it was cut for; an empty text is an end in order.
+        """
 
     async def join_here(self, exit_: Exit, peer: Peer, early: bytes) -> None:
         """Carry to an exit of this endpoint; `early` was read from the client before.
@@ -63,6 +70,11 @@ class TcpClient:
         self.abort = stream.abort
 
     @property
+    def address(self) -> Address | None:
+        """See `Client`."""
+        return self._stream.remote
+
+    @property
     def is_over(self) -> bool:
         """See `Client`."""
         return self._stream.is_over
@@ -73,12 +85,13 @@ class TcpClient:
         self.meter.sent += len(data)
         return data
 
-    async def join(self, stream: Stream) -> None:
+    async def join(self, stream: Stream) -> str:
         """See `Client`."""
         try:
             await self._network.splice(self._stream, stream, self.meter)
-        except BrokenStreamError:
-            return  # either side cut it; the other was cut as well, and that is all there is to say
+        except BrokenStreamError as broken:
+            return str(broken)  # either side cut it, and the other was cut as well
+        return ""
 
     async def join_here(self, exit_: Exit, peer: Peer, early: bytes) -> None:
         """See `Client`."""
@@ -94,13 +107,15 @@ class TcpClient:
 class UdpClient:
     """A sender of datagrams to one listening socket, for as long as it goes on."""
 
-    __slots__ = ("_relay", "abort", "address", "listen", "meter", "read")
+    __slots__ = ("_relay", "abort", "address", "listen", "meter", "read", "refused_until")
 
     def __init__(
         self, listen: Address, address: Address, socket: Datagrams, now: Callable[[], float], limits: StreamLimits
     ) -> None:
         self.listen = listen
         self.address = address
+        self.refused_until = 0.0
+        """On the network's clock; until then its datagrams are dropped, once it is over."""
         self.meter = meter = Meter()
 
         def emit(datagram: bytes) -> None:
@@ -121,9 +136,10 @@ class UdpClient:
         if self._relay.offer(datagram):
             self.meter.sent += len(datagram)
 
-    async def join(self, stream: Stream) -> None:
+    async def join(self, stream: Stream) -> str:
         """See `Client`."""
         await self._relay.run(stream)
+        return self._relay.ending
 
     async def join_here(self, exit_: Exit, peer: Peer, early: bytes) -> None:
         """See `Client`."""
@@ -131,11 +147,12 @@ class UdpClient:
 
 
 class UdpClients:
-    """The UDP clients of one inbound, at most `StreamLimits.sessions`; the longest silent one makes room."""
+    """The UDP clients of one entrance, at most `StreamLimits.sessions`; the longest silent one makes room."""
 
     def __init__(self, network: Network, limits: StreamLimits, begin: Callable[[UdpClient], None]) -> None:
         self._network = network
-        self._limits = limits
+        self.limits = limits
+        """Of clients to come; may be replaced."""
         self._begin = begin
         self._clients: OrderedDict[tuple[Address, Address], UdpClient] = OrderedDict()
         """The one that sent last is at the end."""
@@ -146,15 +163,21 @@ class UdpClients:
             return
         key = (listen, sender)
         client = self._clients.get(key)
+        if client is not None and client.is_over and client.refused_until > self._network.now():
+            return
         if client is None or client.is_over:
-            if len(self._clients) >= self._limits.sessions:
+            if len(self._clients) >= self.limits.sessions:
                 self._clients.popitem(last=False)[1].abort("too many UDP clients; this one was silent longest")
             self._clients.pop(key, None)  # the new one goes to the end
-            client = self._clients[key] = UdpClient(listen, sender, socket, self._network.now, self._limits)
+            client = self._clients[key] = UdpClient(listen, sender, socket, self._network.now, self.limits)
             self._begin(client)
         else:
             self._clients.move_to_end(key)
         client.offer(datagram)
+
+    def refuse(self, client: UdpClient) -> None:
+        """No exit took a client: drop what it sends for a moment."""
+        client.refused_until = self._network.now() + self.limits.refused_seconds
 
     def forget(self, client: UdpClient) -> None:
         """A client's session is over."""

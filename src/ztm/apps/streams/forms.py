@@ -1,4 +1,4 @@
-"""How listening addresses, traffic and the last failure of something that carries streams are shown, as JSON."""
+"""How addresses, traffic and the last failure of something that carries streams are shown, as JSON."""
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -17,6 +17,15 @@ class TrafficShown(Struct):
     total: int
     sent: int
     received: int
+
+
+class TargetShown(Struct):
+    """An address to dial; to its owner also how it is doing, and why it could not be reached last time."""
+
+    host: str
+    port: int
+    error: str | UnsetType = UNSET
+    state: str | UnsetType = UNSET
 
 
 class ListenShown(Struct):

@@ -1,4 +1,4 @@
-"""The addresses that an inbound listens on, each open or with the reason why not.
+"""Addresses that are listened on, each open or with the reason why not.
 
 An address that cannot be had stays listed and can be tried again; it never stands in the way of another.
 It knows nothing of what comes in.
@@ -18,7 +18,7 @@ Open = Callable[[Address], Awaitable[Close]]
 
 
 class Ports:
-    """The listening addresses of one inbound."""
+    """The listening addresses of one entrance."""
 
     def __init__(self, open_: Open) -> None:
         self._open = open_

@@ -68,7 +68,7 @@ class Early:
 
 
 class Reach:
-    """Asks other endpoints' tunnel apps for one thing, by CONNECT to `path`; `opening` follows the request at once."""
+    """Asks this app of other endpoints for one thing, by CONNECT to `path`; `opening` follows the request at once."""
 
     def __init__(self, path: str, context: AppContext, limits: StreamLimits, opening: bytes = b"") -> None:
         self._context = context
@@ -76,7 +76,7 @@ class Reach:
         self._head = connect_head(path) + opening
 
     async def ask(self, endpoint: str, early: Early) -> Exchange:
-        """A stream to `endpoint` on which its outbound has accepted, and all early bytes were sent.
+        """A stream to `endpoint` on which its exit has accepted, and all early bytes were sent.
 
         Cancelling it cuts the stream.
 

@@ -32,6 +32,7 @@ class Relay:
         self._used = now()
         self._is_closed = False
         self._broken: str | None = None
+        self._is_idle = False
 
     # ------------------------------------------------------------------ the socket's side
 
@@ -54,6 +55,15 @@ class Relay:
     def is_over(self) -> bool:
         """Whether nothing will be carried any more."""
         return self._is_closed
+
+    @property
+    def ending(self) -> str:
+        """What it was cut for, ``idle``, or an empty text if a side ended it."""
+        return "idle" if self._is_idle else self._broken or ""
+
+    def redirect(self, emit: Callable[[bytes], None]) -> None:
+        """Send datagrams that come to `emit` from now on."""
+        self._emit = emit
 
     def abort(self, reason: str = "") -> None:
         """Cut the session. Idempotent."""
@@ -169,6 +179,7 @@ class Relay:
         if left > 0:
             self._timer = loop.call_later(left, self._check_idle)
             return
+        self._is_idle = True
         self._close()
         # A v1 exit may never end its side (weakness T8): then it is cut.
         self._timer = loop.call_later(self._limits.linger_seconds, self.abort, "idle")

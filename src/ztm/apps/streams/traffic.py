@@ -1,4 +1,4 @@
-"""What one inbound or outbound carries now, has carried, and what went wrong with it last.
+"""What one entrance or exit carries now, has carried, and what went wrong with it last.
 
 It only keeps books, and cuts what is live when told to; it moves no bytes.
 """
@@ -31,7 +31,7 @@ class Live(Protocol):
 
 
 class Visit:
-    """A peer's stream through an outbound."""
+    """A peer's stream through an exit."""
 
     __slots__ = ("_cut", "meter", "peer")
 
@@ -49,7 +49,7 @@ L = TypeVar("L", bound=Live)
 
 
 class Traffic(Generic[L]):
-    """The connections of one tunnel end."""
+    """The connections of one entrance or exit."""
 
     def __init__(self) -> None:
         self._live: set[L] = set()
@@ -93,7 +93,7 @@ class Traffic(Generic[L]):
 
 
 class Faults:
-    """The last failure of one tunnel end; each new one is logged and told, without flooding anybody."""
+    """The last failure of one entrance or exit; each new one is logged and told, without flooding anybody."""
 
     def __init__(self, end: str, name: str, context: AppContext) -> None:
         self._end = end

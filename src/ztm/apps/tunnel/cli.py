@@ -13,13 +13,15 @@ from uuid import UUID
 from ztm.apps.command import AppCommand, AppCommands
 from ztm.apps.formats import NO_HEADERS, OUTPUT, Description, Listing
 from ztm.apps.grammar import Arguments, Command, Option
+from ztm.apps.tunnel.shown import ALL_ENDPOINTS, end_lines, listen, target, tunnel_lines, users
 from ztm.errors import NotFoundError, RefusedError, UsageError
 from ztm.model import Address, check_name
 from ztm.wire.paths import encode
 
 EVERYONE = "*"
 """Given as a user, it opens an outbound to every user of the mesh."""
-ALL_ENDPOINTS, ALL_USERS = "(all endpoints)", "(all users)"
+OWN_EXITS = "(own user)"
+IDLE = Option("--idle-timeout", "<seconds>", "UDP only: forget a sender after this silence (default 60)")
 KINDS = {"inbound": "inbound", "in": "inbound", "outbound": "outbound", "out": "outbound"} | dict.fromkeys(
     ("tunnel", "tunnels", "tun"), "tunnel"
 )
@@ -45,7 +47,8 @@ async def get(context: AppCommand, arguments: Arguments) -> None:
     def row(one: Mapping[str, Any]) -> tuple[object, ...]:
         return (_full_name(one), *cells(one, names))
 
-    await context.show(Listing(found, headings, row, name=_full_name), arguments)
+    wide, wide_cells = _WIDE[kind]
+    await context.show(Listing(found, headings, row, wide, wide_cells, name=_full_name), arguments)
 
 
 def _full_name(one: Mapping[str, Any]) -> str:
@@ -59,15 +62,33 @@ def _tunnel_cells(tunnel: Mapping[str, Any], names: dict[str, str]) -> tuple[str
 
 
 def _inbound_cells(inbound: Mapping[str, Any], names: dict[str, str]) -> tuple[str, ...]:
-    listens = ", ".join(_listen(one) for one in inbound.get("listens") or ())
+    listens = ", ".join(listen(one) for one in inbound.get("listens") or ())
     return listens, ", ".join(names.get(id_) or id_ for id_ in inbound.get("exits") or ()) or ALL_ENDPOINTS
 
 
 def _outbound_cells(outbound: Mapping[str, Any], names: dict[str, str]) -> tuple[str, ...]:
-    targets = ", ".join(_target(one) for one in outbound.get("targets") or ())
+    targets = ", ".join(target(one) for one in outbound.get("targets") or ())
     return targets, ", ".join(names.get(id_) or id_ for id_ in outbound.get("entrances") or ()) or ALL_ENDPOINTS
 
 
+def _trusted(inbound: Mapping[str, Any]) -> tuple[str, ...]:
+    return (", ".join(inbound.get("fromUsers") or ()) or OWN_EXITS, *_traffic(inbound))
+
+
+def _allowed(outbound: Mapping[str, Any]) -> tuple[str, ...]:
+    return (", ".join(users(dict(outbound))), *_traffic(outbound))
+
+
+def _traffic(end: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str((end.get("traffic") or {}).get(field, "")) for field in ("open", "total", "sent", "received"))
+
+
+_TRAFFIC = ("OPEN", "TOTAL", "SENT", "RECEIVED")
+_WIDE: dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, Any]], tuple[str, ...]]]] = {
+    "tunnel": ((), lambda _one: ()),
+    "inbound": (("EXITS OF", *_TRAFFIC), _trusted),
+    "outbound": (("USERS", *_TRAFFIC), _allowed),
+}
 _Cells = Callable[[Mapping[str, Any], dict[str, str]], tuple[str, ...]]
 _COLUMNS: dict[str, tuple[tuple[str, ...], _Cells]] = {
     "tunnel": (("NAME", "INBOUND", "OUTBOUND"), _tunnel_cells),
@@ -85,64 +106,9 @@ async def describe(context: AppCommand, arguments: Arguments) -> None:
     kind = _kind(arguments, "describe", KINDS)
     protocol, name = _protocol_and_name(arguments, kind)
     found = await _find(context, kind, protocol, name)
-    lines = _tunnel_lines(found) if kind == "tunnel" else await _end_lines(context, kind, found)
+    lines = await (tunnel_lines(context, found) if kind == "tunnel" else end_lines(context, kind, found))
     title = f"{kind.capitalize()} {protocol}/{name}"
     await context.show(Description(found, "\n".join([title, *lines]), f"{protocol}/{name}"), arguments)
-
-
-def _tunnel_lines(tunnel: dict[str, Any]) -> list[str]:
-    lines: list[str] = []
-    for end in ("inbound", "outbound"):
-        ends = [f"  {one.get('name') or '(unknown)'} ({one['id']})" for one in tunnel.get(end) or ()]
-        lines += [f"{end.capitalize()}:", *(ends or ["  (none)"])]
-    return lines
-
-
-async def _end_lines(context: AppCommand, kind: str, end: dict[str, Any]) -> list[str]:
-    lines = [f"Endpoint: {context.endpoint}"]
-    if kind == "inbound":
-        lines += ["Listens:", *(f"  {_listen(one)}" for one in end.get("listens") or ())]
-        lines += ["Exits:", *await _endpoint_lines(context, end.get("exits"))]
-        if end.get("fromUsers"):
-            lines += ["Also Exits Of:", *(f"  {user}" for user in end["fromUsers"])]
-    else:
-        lines += ["Targets:", *(f"  {_target(one)}" for one in end.get("targets") or ())]
-        lines += ["Entrances:", *await _endpoint_lines(context, end.get("entrances"))]
-        lines += ["Users:", *(f"  {user}" for user in end.get("users") or (ALL_USERS,))]
-    if traffic := end.get("traffic"):
-        lines.append("Traffic: {open} open, {total} in all, {sent} bytes sent, {received} received".format(**traffic))
-    last = _reason(end, "lastError") or _reason(end, "error")
-    return [*lines, f"Last Error: {last}"] if last else lines
-
-
-async def _endpoint_lines(context: AppCommand, ids: list[str] | None) -> list[str]:
-    if not ids:
-        return [f"  {ALL_ENDPOINTS}"]
-    names = await context.endpoint_names()
-    return [f"  {names[id_]} ({id_})" if names.get(id_) else f"  {id_}" for id_ in ids]
-
-
-def _listen(listen: dict[str, Any]) -> str:
-    """An address listened on; one that is not open says why."""
-    address = str(Address(str(listen["ip"]), int(listen["port"])))
-    if listen.get("open", True) and not listen.get("error"):
-        return address
-    return f"{address} (not open{': ' if listen.get('error') else ''}{_reason(listen, 'error')})"
-
-
-def _target(target: dict[str, Any]) -> str:
-    """An address dialled; one that failed lately says why."""
-    address = str(Address(str(target["host"]), int(target["port"])))
-    reason = _reason(target, "error") or _reason(target, "lastError")
-    return f"{address} (failed: {reason})" if reason else address
-
-
-def _reason(fields: dict[str, Any], key: str) -> str:
-    """The text of an error field, which may be a text or ``{time, message}``."""
-    error = fields.get(key)
-    if isinstance(error, dict):
-        return " ".join(str(error[part]) for part in ("time", "message") if error.get(part))
-    return str(error or "")
 
 
 async def open_inbound(context: AppCommand, arguments: Arguments) -> None:
@@ -154,14 +120,19 @@ async def open_inbound(context: AppCommand, arguments: Arguments) -> None:
     """
     protocol, name = _protocol_and_name(arguments, "inbound")
     listens = [_listen_address(text) for text in _required(arguments, "--listen")]
-    body = {"listens": listens, "exits": await _endpoint_ids(context, arguments.values("--exits"))}
-    if users := arguments.values("--from-users"):
-        body["fromUsers"] = list(users)
+    body: dict[str, object] = {"listens": listens, "exits": await _endpoint_ids(context, arguments.values("--exits"))}
+    if trusted := arguments.values("--from-users"):
+        body["fromUsers"] = list(trusted)
+    body |= _idle(arguments)
     path = _path(context, "inbound", protocol, name)
     stored = await context.api("POST", path, body)
     failed = [one for one in _listens(stored) if one.get("open") is False or one.get("error")]
     if failed:
-        raise RefusedError(f"inbound '{protocol}/{name}' is stored, but {', '.join(map(_listen, failed))}")
+        raise RefusedError(f"inbound '{protocol}/{name}' is stored, but {', '.join(map(listen, failed))}")
+
+
+def _idle(arguments: Arguments) -> dict[str, int]:
+    return {"idleTimeout": arguments.number(IDLE.name, 60, 1)} if arguments.flag(IDLE.name) else {}
 
 
 def _listens(stored: Any) -> list[dict[str, Any]]:
@@ -178,10 +149,11 @@ async def open_outbound(context: AppCommand, arguments: Arguments) -> None:
     targets = [Address.parse(text, "127.0.0.1") for text in _required(arguments, "--targets")]
     body: dict[str, object] = {"targets": [{"host": one.host, "port": one.port} for one in targets]}
     body["entrances"] = await _endpoint_ids(context, arguments.values("--entrances"))
-    users = arguments.values("--users")
-    if users:
+    named = arguments.values("--users")
+    if named:
         # An empty list means everyone to the app, and to v1 (spec apps-network 1.3).
-        body["users"] = [] if EVERYONE in users else [check_name("user", user) for user in users]
+        body["users"] = [] if EVERYONE in named else [check_name("user", user) for user in named]
+    body |= _idle(arguments)
     await context.api("POST", _path(context, "outbound", protocol, name), body)
 
 
@@ -287,6 +259,7 @@ COMMANDS: AppCommands = (
                 "--from-users", "<username ...>", "Also use exits of these users ('*': anyone; default: only your own)"
             ),
             Option("--exits", "<endpoint ...>", "Use these exits only (default: any that has the outbound)"),
+            IDLE,
         ),
     ),
     Command(
@@ -296,7 +269,8 @@ COMMANDS: AppCommands = (
         options=(
             Option("--targets", "<host:port ...>", "What to dial (default host 127.0.0.1)"),
             Option("--entrances", "<endpoint ...>", "Serve these entrances only (default: any)"),
-            Option("--users", "<username ...>", "Serve these users only; '*' is every user of the mesh"),
+            Option("--users", "<username ...>", "Serve these users too; '*' is every user of the mesh"),
+            IDLE,
         ),
     ),
     Command(

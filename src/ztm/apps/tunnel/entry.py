@@ -1,4 +1,4 @@
-"""One inbound at work: it listens, finds each client an exit from memory, and joins the two.
+"""One inbound at work: it finds each client of its entrance an exit from memory, and joins the two.
 
 Nothing is asked of anybody before the client's own bytes leave. It knows nothing of configuration files;
 `change` tells it what it shall be.
@@ -10,20 +10,21 @@ from collections.abc import Callable
 
 from msgspec import UNSET
 
+from ztm.apps.audit import Trail
 from ztm.apps.base import AppContext
-from ztm.apps.streams.clients import Client, TcpClient, UdpClient, UdpClients
-from ztm.apps.streams.limits import StreamLimits
-from ztm.apps.streams.ports import Close, Ports
+from ztm.apps.streams.clients import Client
+from ztm.apps.streams.entrance import Entrance, own_peer
+from ztm.apps.streams.limits import StreamLimits, idling
 from ztm.apps.streams.reach import Early, Reach, reason_of
-from ztm.apps.streams.traffic import Faults, Traffic
+from ztm.apps.streams.targets import health
+from ztm.apps.streams.traffic import Traffic
 from ztm.apps.tunnel.exit import Exit
-from ztm.apps.tunnel.forms import InboundShown
+from ztm.apps.tunnel.forms import ExitShown, InboundShown
 from ztm.apps.tunnel.model import Inbound, Key
 from ztm.apps.tunnel.offers import Offers, exits_of
 from ztm.core.balance import Balancer
-from ztm.errors import NotFoundError, ZtmError
-from ztm.model import Address, Peer
-from ztm.net.base import Datagrams, Stream
+from ztm.errors import ForbiddenError, NotFoundError, ZtmError
+from ztm.model import Address
 from ztm.wire.datagram import OPENING
 from ztm.wire.paths import OUTBOUND, fill
 
@@ -38,53 +39,49 @@ class Entry:
         self._context = context
         self._limits = limits
         self._exit_here = exit_here
-        self._peer = Peer(context.user, context.place.id)
-        is_udp = inbound.key.protocol == "udp"
-        self._ports = Ports(self._open_udp if is_udp else self._open_tcp)
-        self._udp = UdpClients(context.network, limits, self._begin_udp)
-        self._reach = Reach(
-            fill(OUTBOUND, proto=inbound.key.protocol, name=inbound.key.name),
-            context,
-            limits,
-            OPENING if is_udp else b"",
-        )
+        protocol, name = inbound.key
+        limits_here = idling(limits, inbound.idle)
+        self._entrance = Entrance("inbound", str(inbound.key), protocol, context, limits_here, self._try_exits)
+        path = fill(OUTBOUND, proto=protocol, name=name)
+        self._reach = Reach(path, context, limits, OPENING if protocol == "udp" else b"")
         self._balancer: Balancer[str] = Balancer()
         self._exits: list[str] = []
+        self._reasons: dict[str, str] = {}
+        """Why an exit took no client, for those whose last try failed."""
+        self._used: set[str] = set()
+        """Exits that took one."""
         self._chosen = asyncio.Event()
         """Set, and replaced, when other exits are known."""
-        self.traffic: Traffic[Client] = Traffic()
-        self._faults = Faults("inbound", str(inbound.key), context)
+
+    @property
+    def traffic(self) -> Traffic[Client]:
+        """What passes."""
+        return self._entrance.traffic
 
     # ------------------------------------------------------------------ what it shall be
 
     async def open(self, inbound: Inbound) -> list[Address]:
         """Listen where `inbound` says besides where it listens now; the addresses that this added."""
-        added = await self._ports.open(inbound.listens)
-        for listen in self._ports.shown(added):
-            if listen.error is not UNSET:
-                self._faults.note(listen.error)
-        return added
+        return await self._entrance.open(inbound.listens)
 
     async def close(self, addresses: list[Address], reason: str) -> None:
         """Stop listening on `addresses`."""
-        await self._ports.close(addresses)
-        for address in addresses:
-            self._udp.cut(address, reason)
+        await self._entrance.close(addresses, reason)
 
     async def change(self, inbound: Inbound, offers: Offers) -> None:
         """Be `inbound` from now on, whose addresses were opened before. Connections under way go on."""
         self.inbound = inbound
+        self._entrance.udp.limits = idling(self._limits, inbound.idle)
         self.choose(offers)
-        await self.close([one for one in self._ports.addresses if one not in inbound.listens], "no longer listening")
+        await self._entrance.keep(inbound.listens)
 
     async def shut(self) -> None:
         """Stop listening. What is under way goes on."""
-        await self._ports.close(self._ports.addresses)
+        await self._entrance.shut()
 
     async def stop(self, reason: str) -> None:
         """Stop listening, and cut what is under way."""
-        await self.close(self._ports.addresses, reason)
-        self.traffic.cut(reason)
+        await self._entrance.stop(reason)
 
     def choose(self, offers: Offers) -> None:
         """Take the exits that `offers` name from now on."""
@@ -92,92 +89,53 @@ class Entry:
         if exits != self._exits:
             self._exits = exits
             self._balancer.replace(exits)
+            self._reasons = {exit_: why for exit_, why in self._reasons.items() if exit_ in exits}
+            self._used.intersection_update(exits)
             self._chosen.set()
             self._chosen = asyncio.Event()
 
     @property
     def is_waiting(self) -> bool:
         """Whether an address could not be listened on."""
-        return self._ports.failed
+        return self._entrance.is_waiting
 
     async def retry(self) -> bool:
         """Try those addresses again; whether all are open now."""
-        was_waiting = self.is_waiting
-        is_open = await self._ports.retry()
-        if was_waiting and is_open:
-            self.tell()
-        return is_open
+        return await self._entrance.retry()
 
     def tell(self) -> None:
         """Tell whether it listens everywhere, and if not, why."""
-        errors = [one.error for one in self._ports.shown(self.inbound.listens) if one.error is not UNSET]
-        state = "failed" if errors else "open"
-        self._context.tell("inbound", str(self.inbound.key), state, "; ".join(errors))
+        self._entrance.tell()
 
     # ------------------------------------------------------------------ clients
 
-    async def _open_tcp(self, address: Address) -> Close:
-        return (await self._context.network.listen(address, self._accept)).close
-
-    async def _accept(self, stream: Stream) -> None:
-        await self._carry(TcpClient(stream, self._context.network))
-
-    async def _open_udp(self, address: Address) -> Close:
-        socket: Datagrams | None = None
-
-        def received(datagram: bytes, sender: Address) -> None:
-            if socket is not None:
-                self._udp.received(address, socket, datagram, sender)
-
-        opened = socket = await self._context.network.listen_datagrams(address, received)
-
-        async def close() -> None:
-            opened.close()
-
-        return close
-
-    def _begin_udp(self, client: UdpClient) -> None:
-        self._context.spawn(self._carry_udp(client))
-
-    async def _carry_udp(self, client: UdpClient) -> None:
-        try:
-            await self._carry(client)
-        finally:
-            self._udp.forget(client)
-
-    async def _carry(self, client: Client) -> None:
-        """Find an exit for a client and stay until both are done with each other."""
-        self.traffic.begin(client)
-        try:
-            refusal = await self._try_exits(client)
-        finally:
-            self.traffic.end(client)
-        if refusal:
-            self._faults.note(refusal)
-            client.abort(refusal)
-
-    async def _try_exits(self, client: Client) -> str:
+    async def _try_exits(self, client: Client, trail: Trail) -> str:
         """Join the client with the first exit that accepts; or why none did."""
         network, balancer = self._context.network, self._balancer
         early = Early(client, self._limits.early_bytes)
-        reasons = []
+        errors: list[ZtmError] = []
+        reasons: list[str] = []
         await self._some_exit()
         for endpoint in balancer.order(network.now()):
             balancer.opened(endpoint)
+            trail.target = endpoint
             try:
-                await self._join(client, endpoint, early)
+                await self._join(client, endpoint, early, trail)
             except ZtmError as error:
                 if client.is_over:
-                    return ""  # the client left; that is no failure of the exit
-                balancer.failed(endpoint, network.now())
+                    trail.reason = "the client left"
+                    return ""  # that is no failure of the exit
+                self._failed(endpoint, error)
+                errors.append(error)
                 reasons.append(reason_of(endpoint, error))
             else:
                 return ""
             finally:
                 balancer.closed(endpoint)
+        trail.is_allowed = not errors or not all(isinstance(error, ForbiddenError) for error in errors)
         return "; ".join(reasons) or self._no_exit()
 
-    async def _join(self, client: Client, endpoint: str, early: Early) -> None:
+    async def _join(self, client: Client, endpoint: str, early: Early, trail: Trail) -> None:
         """Carry between the client and one exit until the end.
 
         Raises:
@@ -187,11 +145,22 @@ class Entry:
             exit_ = self._exit_here(self.inbound.key)
             if exit_ is None:
                 raise NotFoundError("this endpoint has no such outbound")
-            await client.join_here(exit_, self._peer, early.data())
+            await client.join_here(exit_, own_peer(self._context, client.address), early.data())
+            self._succeeded(endpoint)
             return
         stream = await self._reach.ask(endpoint, early)
+        self._succeeded(endpoint)
+        trail.reason = await client.join(stream) or trail.reason
+
+    def _succeeded(self, endpoint: str) -> None:
         self._balancer.succeeded(endpoint)
-        await client.join(stream)
+        self._reasons.pop(endpoint, None)
+        self._used.add(endpoint)
+
+    def _failed(self, endpoint: str, error: ZtmError) -> None:
+        self._balancer.failed(endpoint, self._context.network.now())
+        self._reasons[endpoint] = str(error)
+        self._used.discard(endpoint)
 
     async def _some_exit(self) -> None:
         """Where no exit is known, wait a little: news of one just opened may be on its way."""
@@ -212,9 +181,17 @@ class Entry:
         return InboundShown(
             protocol=inbound.key.protocol,
             name=inbound.key.name,
-            listens=self._ports.shown(inbound.listens),
+            listens=self._entrance.shown(inbound.listens),
             exits=list(inbound.exits),
             fromUsers=list(inbound.from_users),
+            health=[self._exit_shown(endpoint) for endpoint in self._exits],
             traffic=self.traffic.shown(),
-            lastError=self._faults.last or UNSET,
+            idleTimeout=UNSET if inbound.idle is None else inbound.idle,
+            lastError=self._entrance.faults.last or UNSET,
         )
+
+    def _exit_shown(self, endpoint: str) -> ExitShown:
+        held = self._balancer.held(endpoint, self._context.network.now())
+        reason = self._reasons.get(endpoint)
+        state = health(held, is_failed=reason is not None, is_reached=endpoint in self._used)
+        return ExitShown(endpoint, state, reason or UNSET)

@@ -1,7 +1,7 @@
 """The tunnel app's JSON: bodies asked with, what is stored, and what is shown.
 
 Unknown fields are ignored; fields of another type are errors. Field names are v1's, and those that v1 has
-not (``fromUsers``, ``lastError``, ``traffic``, a target's ``error``) it ignores.
+not (``fromUsers``, ``idleTimeout``, ``lastError``, ``traffic``, ``health``, a target's ``error``) it ignores.
 Source: spec apps-network 1.2 and 1.5.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from ztm.apps.streams.forms import ErrorShown, ListenShown, TrafficShown
+from ztm.apps.streams.forms import ErrorShown, ListenShown, TargetShown, TrafficShown
 from ztm.apps.tunnel.model import Inbound, Key, Outbound
 from ztm.errors import StorageError, UsageError
 from ztm.model import Address
@@ -37,29 +37,34 @@ class Target(Struct):
 
 
 class InboundBody(Struct):
-    """What an inbound shall be."""
+    """What an inbound shall be. `idleTimeout` is seconds, for UDP."""
 
     listens: list[Listen]
     exits: list[str] | None = None
     fromUsers: list[str] | None = None
+    idleTimeout: int | None = None
 
     def record(self, key: Key) -> Inbound:
         """The checked record; raises `UsageError`."""
         listens = [Address(one.ip, one.port) for one in self.listens]
-        return Inbound.parse(key, listens, self.exits or (), self.fromUsers or ())
+        return Inbound.parse(key, listens, self.exits or (), self.fromUsers or (), self.idleTimeout)
 
 
 class OutboundBody(Struct):
-    """What an outbound shall be. Without `users`, only its owner may use it; an empty list is everyone."""
+    """What an outbound shall be. Without `users`, only its owner may use it; an empty list is everyone.
+
+    `idleTimeout` is seconds, for UDP.
+    """
 
     targets: list[Target]
     entrances: list[str] | None = None
     users: list[str] | None = None
+    idleTimeout: int | None = None
 
     def record(self, key: Key, owner: str) -> Outbound:
         """The checked record; raises `UsageError`."""
         targets = [Address(one.host, one.port) for one in self.targets]
-        return Outbound.parse(key, targets, self.entrances or (), self.users, owner)
+        return Outbound.parse(key, targets, self.entrances or (), self.users, owner, self.idleTimeout)
 
 
 class StoredInbound(InboundBody, kw_only=True):
@@ -83,11 +88,11 @@ class StoredConfig(Struct):
     outbound: list[StoredOutbound] = []
 
 
-class TargetShown(Struct):
-    """An address to dial, and why it could not be reached last time."""
+class ExitShown(Struct):
+    """An endpoint that an inbound may use now, how it is doing, and why it took no client last time."""
 
-    host: str
-    port: int
+    id: str
+    state: str
     error: str | UnsetType = UNSET
 
 
@@ -99,7 +104,9 @@ class InboundShown(Struct):
     listens: list[ListenShown]
     exits: list[str]
     fromUsers: list[str]
+    health: list[ExitShown]
     traffic: TrafficShown
+    idleTimeout: int | UnsetType = UNSET
     lastError: ErrorShown | UnsetType = UNSET
 
 
@@ -111,6 +118,8 @@ class OutboundShown(Struct):
     targets: list[TargetShown]
     entrances: list[str]
     users: list[str]
+    owner: str | UnsetType = UNSET
+    idleTimeout: int | UnsetType = UNSET
     traffic: TrafficShown | UnsetType = UNSET
     lastError: ErrorShown | UnsetType = UNSET
 
@@ -143,13 +152,13 @@ class AppInfo(Struct):
 def inbound_body(inbound: Inbound) -> InboundBody:
     """The body that asks for `inbound`."""
     listens = [Listen(ip=one.host, port=one.port) for one in inbound.listens]
-    return InboundBody(listens, list(inbound.exits), list(inbound.from_users))
+    return InboundBody(listens, list(inbound.exits), list(inbound.from_users), inbound.idle)
 
 
 def outbound_body(outbound: Outbound) -> OutboundBody:
     """The body that asks for `outbound`, its users written out."""
     targets = [Target(host=one.host, port=one.port) for one in outbound.targets]
-    return OutboundBody(targets, list(outbound.entrances), list(outbound.users))
+    return OutboundBody(targets, list(outbound.entrances), list(outbound.users), outbound.idle)
 
 
 def stored(inbounds: Iterable[Inbound], outbounds: Iterable[Outbound]) -> StoredConfig:
@@ -163,13 +172,13 @@ def stored(inbounds: Iterable[Inbound], outbounds: Iterable[Outbound]) -> Stored
 def _stored_inbound(inbound: Inbound) -> StoredInbound:
     body = inbound_body(inbound)
     protocol, name = inbound.key
-    return StoredInbound(body.listens, body.exits, body.fromUsers, protocol=protocol, name=name)
+    return StoredInbound(body.listens, body.exits, body.fromUsers, body.idleTimeout, protocol=protocol, name=name)
 
 
 def _stored_outbound(outbound: Outbound) -> StoredOutbound:
     body = outbound_body(outbound)
     protocol, name = outbound.key
-    return StoredOutbound(body.targets, body.entrances, body.users, protocol=protocol, name=name)
+    return StoredOutbound(body.targets, body.entrances, body.users, body.idleTimeout, protocol=protocol, name=name)
 
 
 def read_config(data: bytes, log: Log) -> tuple[list[Inbound], list[Outbound]]:

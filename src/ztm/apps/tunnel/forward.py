@@ -4,13 +4,16 @@ It keeps nothing and stores nothing; only the owner may use it, here and there, 
 reaches. The target is dialled before the caller is answered.
 """
 
+from ztm.apps.audit import Trail, audited
 from ztm.apps.base import AppContext
+from ztm.apps.streams.carriage import Carriage
+from ztm.apps.streams.entrance import own_peer
 from ztm.apps.streams.limits import StreamLimits
 from ztm.apps.streams.reach import Early, Reach
-from ztm.apps.streams.traffic import Accept, Traffic, Visit
-from ztm.errors import BrokenStreamError, ForbiddenError, NotFoundError, UsageError
-from ztm.model import Address, Peer, check_uuid
-from ztm.net.base import Meter, Stream
+from ztm.core.access import check_use
+from ztm.errors import ForbiddenError, NotFoundError, UsageError
+from ztm.model import Address, check_uuid
+from ztm.net.base import Stream
 from ztm.rest.message import Request
 from ztm.wire.paths import FORWARD_TCP, fill
 
@@ -21,11 +24,11 @@ class Forward:
     def __init__(self, context: AppContext, limits: StreamLimits) -> None:
         self._context = context
         self._limits = limits
-        self._traffic: Traffic[Visit] = Traffic()
+        self._carriage = Carriage(context)
 
     def close(self) -> None:
         """Cut all streams."""
-        self._traffic.cut("the tunnel app stops")
+        self._carriage.traffic.cut("the tunnel app stops")
 
     async def from_user(self, request: Request) -> None:
         """Carry the local user's stream to a target of the endpoint that the path names, which may be this one.
@@ -38,19 +41,25 @@ class Forward:
         """
         endpoint, target = check_uuid("endpoint", request.params["ep"]), _target(request)
         upgrade = request.upgrade
-        own = Peer(self._context.user, self._context.place.id)
-        if endpoint == self._context.place.id:
-            await self._carry(own, await self._dial(target), upgrade.accept)
-            return
+        own = own_peer(self._context, upgrade.stream.remote)
+        trail = Trail(side="entry", peer=own, action="forward", subject=f"tcp {target}", rule="local client")
+        with audited(self._context.audit, trail):
+            trail.target = endpoint
+            if endpoint == self._context.place.id:
+                stream = await self._dial(target)
+            else:
+                stream = await self._ask(endpoint, target, upgrade.stream)
+            await self._carriage.carry(trail, stream, upgrade.accept)
+
+    async def _ask(self, endpoint: str, target: Address, caller: Stream) -> Stream:
         way = Reach(fill(FORWARD_TCP, target=str(target)), self._context, self._limits)
         try:
-            stream = await way.ask(endpoint, Early(upgrade.stream, self._limits.early_bytes))
+            return await way.ask(endpoint, Early(caller, self._limits.early_bytes))
         except NotFoundError as error:
             raise NotFoundError(
                 f"endpoint {endpoint} does not forward ({error}): its ztm may be an older one; "
                 "open an outbound there instead, with 'ztm ep NAME tunnel open outbound'"
             ) from error
-        await self._carry(own, stream, upgrade.accept)
 
     async def from_peer(self, request: Request) -> None:
         """Carry a peer's stream to a target that this endpoint dials.
@@ -61,26 +70,19 @@ class Forward:
             UnreachableError: it cannot be reached.
             DeadlineError: it does not answer.
         """
-        peer = request.peer
-        if peer is None or peer.user != self._context.user:
+        peer, target = request.peer, _target(request)
+        if peer is None:
             raise ForbiddenError(f"only user {self._context.user} may forward through this endpoint")
-        target = _target(request)
-        self._context.log.info("user %s forwards to %s from endpoint %s", peer.user, target, peer.endpoint)
-        await self._carry(peer, await self._dial(target), request.upgrade.accept)
+        trail = Trail(side="exit", peer=peer, action="forward", subject=f"tcp {target}")
+        with audited(self._context.audit, trail):
+            trail.decide(check_use(self._context.user, (), peer.user, "this endpoint to forward"))
+            self._context.log.info("user %s forwards to %s from endpoint %s", peer.user, target, peer.endpoint)
+            stream = await self._dial(target)
+            trail.target = str(target)
+            await self._carriage.carry(trail, stream, request.upgrade.accept)
 
     async def _dial(self, target: Address) -> Stream:
         return await self._context.network.dial(target, timeout=self._limits.dial_seconds)
-
-    async def _carry(self, peer: Peer, stream: Stream, accept: Accept) -> None:
-        visit = Visit(peer, Meter(), stream.abort)
-        self._traffic.begin(visit)
-        try:
-            await self._context.network.splice(accept(), stream, visit.meter)
-        except BrokenStreamError as broken:
-            self._context.log.debug("a forwarded stream of user %s was cut: %s", peer.user, broken)
-        finally:
-            self._traffic.end(visit)
-            stream.abort("the forwarded stream is over")
 
 
 def _target(request: Request) -> Address:

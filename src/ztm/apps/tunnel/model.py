@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import NamedTuple, Self
 
-from ztm.core.access import ANYONE, may_enter, may_use
+from ztm.core.access import ANYONE, Verdict, judge, may_enter, may_use
 from ztm.errors import UsageError
 from ztm.model import MAX_PORT, Address, Peer, check_name, check_uuid
 
 PROTOCOLS = ("tcp", "udp")
 MAX_ADDRESSES = 256
 """Listens or targets of one tunnel end: a range of ports, and no accident."""
+MAX_IDLE = 86400
+"""Seconds that a UDP session may be told to stay silent for: a day."""
 _MAX_HOST = 253
 """Characters of a host name (RFC 1035 section 2.3.4, less the length octets)."""
 
@@ -50,10 +52,17 @@ class Inbound:
     """Endpoint ids; none means any exit that a trusted user offers."""
     from_users: tuple[str, ...] = ()
     """Users whose exits are trusted besides the own user's; `ANYONE` is every user (spec apps-network 7.3)."""
+    idle: int | None = None
+    """Seconds of silence after which a UDP session is forgotten; None is the usual time."""
 
     @classmethod
     def parse(
-        cls, key: Key, listens: Iterable[Address], exits: Iterable[str] = (), from_users: Iterable[str] = ()
+        cls,
+        key: Key,
+        listens: Iterable[Address],
+        exits: Iterable[str] = (),
+        from_users: Iterable[str] = (),
+        idle: int | None = None,
     ) -> Self:
         """Check what was asked for; what comes twice counts once.
 
@@ -65,6 +74,7 @@ class Inbound:
             _addresses(f"inbound {key} needs", [_listen(one) for one in listens]),
             _ids(exits),
             _users(from_users),
+            _idle(key, idle),
         )
 
     def trusts(self, user: str, owner: str) -> bool:
@@ -82,10 +92,18 @@ class Outbound:
     """Endpoint ids from which streams may come; none means any."""
     users: tuple[str, ...] = ()
     """Users who may pass, besides the owner. None means every user of the mesh, as v1 reads it."""
+    idle: int | None = None
+    """Seconds of silence after which a UDP session is forgotten; None is the usual time."""
 
     @classmethod
     def parse(
-        cls, key: Key, targets: Iterable[Address], entrances: Iterable[str], users: Sequence[str] | None, owner: str
+        cls,
+        key: Key,
+        targets: Iterable[Address],
+        entrances: Iterable[str],
+        users: Sequence[str] | None,
+        owner: str,
+        idle: int | None = None,
     ) -> Self:
         """Check what was asked for; `users` left out means `owner` alone, and `ANYONE` in it everyone.
 
@@ -100,11 +118,31 @@ class Outbound:
             _addresses(f"outbound {key} needs", [_target(one) for one in targets]),
             _ids(entrances),
             () if ANYONE in allowed else allowed,
+            _idle(key, idle),
         )
 
+    def verdict(self, peer: Peer, owner: str) -> Verdict:
+        """Whether `peer` may use it: by its user, and where entrances are named by its endpoint as well.
+
+        An endpoint alone never lets anybody in: over a v1 hub it is what the caller says (weakness T4).
+        """
+        if not may_enter(self.entrances, peer.endpoint):
+            return Verdict(False, "only the entrances that are named")
+        return judge(owner, self.users or (ANYONE,), peer.user)
+
     def admits(self, peer: Peer, owner: str) -> bool:
-        """Whether `peer` may use it."""
-        return may_enter(self.entrances, peer.endpoint) and (not self.users or may_use(owner, self.users, peer.user))
+        """`verdict` for those who need no reason."""
+        return self.verdict(peer, owner).is_allowed
+
+
+def _idle(key: Key, seconds: int | None) -> int | None:
+    if seconds is None:
+        return None
+    if key.protocol != "udp":
+        raise UsageError(f"{key} has no idle time-out: only UDP sessions end by silence")
+    if not 1 <= seconds <= MAX_IDLE:
+        raise UsageError(f"an idle time-out of {seconds} seconds for {key}; 1 to {MAX_IDLE} are allowed")
+    return seconds
 
 
 def _addresses(who_needs: str, found: list[Address]) -> tuple[Address, ...]:

@@ -8,11 +8,14 @@ Source: spec apps-network 1.5 and 7.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from ztm.apps.base import AppContext
 from ztm.apps.streams.limits import StreamLimits
+from ztm.apps.streams.retrying import Retrying
+from ztm.apps.streams.traffic import Traffic
 from ztm.apps.tunnel.entry import Entry
 from ztm.apps.tunnel.exit import Exit
 from ztm.apps.tunnel.forms import StoredConfig, read_config, stored
@@ -32,8 +35,7 @@ class Tunnels:
         self._context = context
         self._limits = limits
         self._changing = asyncio.Lock()
-        self._is_retrying = False
-        self._is_running = False
+        self._retrying = Retrying(context, limits.retry_seconds, self._retry)
 
     # ------------------------------------------------------------------ life
 
@@ -45,7 +47,6 @@ class Tunnels:
         """
         data = self._context.files.read_local(CONFIG)
         inbounds, outbounds = read_config(data, self._context.log) if data else ([], [])
-        self._is_running = True
         for outbound in outbounds:
             self.exits[outbound.key] = self._exit(outbound)
             self._context.tell("outbound", str(outbound.key), "open")
@@ -60,17 +61,24 @@ class Tunnels:
         self._republish()
 
     async def drain(self) -> None:
-        """Stop listening for connections, and return when those under way have ended. UDP goes on until `stop`."""
-        self._is_running = False
+        """Stop listening, wait for the connections under way, then cut UDP sessions, which have no end of their own."""
+        self._retrying.stop()
         async with self._changing:
-            entries = [entry for key, entry in self.entries.items() if key.protocol == "tcp"]
-            for entry in entries:
+            for entry in self.entries.values():
                 await entry.shut()
-        await asyncio.gather(*(entry.traffic.emptied() for entry in entries))
+            tcp, udp = self._traffic("tcp"), self._traffic("udp")
+        await asyncio.gather(*(traffic.emptied() for traffic in tcp))
+        for traffic in udp:
+            traffic.cut("the agent stops")
+
+    def _traffic(self, protocol: str) -> list[Traffic[Any]]:
+        ends: list[Entry | Exit] = [*self.entries.values(), *self.exits.values()]
+        keys = [*self.entries, *self.exits]
+        return [end.traffic for key, end in zip(keys, ends, strict=True) if key.protocol == protocol]
 
     async def stop(self) -> None:
         """Stop listening, and cut all that is under way."""
-        self._is_running = False
+        self._retrying.stop()
         async with self._changing:
             for entry in self.entries.values():
                 await entry.stop("the tunnel app stops")
@@ -219,17 +227,10 @@ class Tunnels:
         return Exit(outbound, self._context, self._limits)
 
     def _retry_later(self) -> None:
-        if not self._is_retrying and any(entry.is_waiting for entry in self.entries.values()):
-            self._is_retrying = True
-            self._context.spawn(self._retry())
+        if any(entry.is_waiting for entry in self.entries.values()):
+            self._retrying.later()
 
-    async def _retry(self) -> None:
-        """Try addresses that could not be listened on until all are open."""
-        try:
-            is_done = False
-            while not is_done and self._is_running:
-                await asyncio.sleep(self._limits.retry_seconds)
-                async with self._changing:
-                    is_done = all([await entry.retry() for entry in self.entries.values()])
-        finally:
-            self._is_retrying = False
+    async def _retry(self) -> bool:
+        """Try addresses that could not be listened on; whether all are open now."""
+        async with self._changing:
+            return all([await entry.retry() for entry in self.entries.values()])
