@@ -172,3 +172,25 @@ def test_what_is_written_is_what_is_read_in_any_order(
     assert sorted(arguments.values("--listen")) == sorted(listens)
     for name, value in given_options.items():
         assert arguments.value(name) == (value or "")
+
+
+@pytest.mark.parametrize(
+    ("words", "rest"),
+    [
+        (["run", "a", "--args", "-x", "--flag", "--"], ("-x", "--flag", "--")),
+        (["run", "a", "--", "--args", "b"], ("--args", "b")),
+        (["run", "--flag", "a", "--args=b", "c"], ("b", "c")),
+        (["run", "a"], ()),
+    ],
+)
+def test_an_option_of_all_that_follows_takes_it_untouched(words: list[str], rest: tuple[str, ...]) -> None:
+    options = (Option("--args", "..."), Option("--flag"))
+    grammar = Grammar("p", (Command(usage="run <file>", title="", run=lambda _c, _a: None, options=options),))
+    _, arguments = grammar.parse(words)
+    assert (arguments.rest, arguments.word("file")) == (rest, "a")
+
+
+def test_help_is_not_asked_for_by_what_belongs_to_somebody_else() -> None:
+    assert wants_help(["a", "-h"])
+    assert not wants_help(["a", "--args", "-h"])
+    assert not wants_help(["a", "--", "--help"])

@@ -38,6 +38,8 @@ class Call:
     """The target: the one named by a prefix, else the local one."""
     environment: Mapping[str, str]
     """``TERM`` and the locale variables of the caller, as far as told."""
+    is_typed: bool = True
+    """Whether standard input is a terminal; also where nobody tells, as v1."""
 
 
 class Console(Protocol):

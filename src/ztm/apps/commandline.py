@@ -4,11 +4,12 @@ An app that takes its words in another way does not use it.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from ztm.apps import formats, text
 from ztm.apps.base import AppContext
-from ztm.apps.command import AppCommands, Call, Console, EndpointRef
+from ztm.apps.command import AppCommands, Console, EndpointRef
 from ztm.apps.grammar import Arguments, Grammar, wants_help
 from ztm.apps.help import help_text
 from ztm.errors import BrokenStreamError, CertificateError, ConflictError, NotFoundError, UsageError, ZtmError
@@ -21,18 +22,25 @@ WRONG_USAGE = 2
 
 
 async def run_command(
-    context: AppContext, api: ASGIApp, console: Console, commands: AppCommands, notes: str = ""
+    context: AppContext,
+    api: ASGIApp,
+    console: Console,
+    commands: AppCommands,
+    notes: str = "",
+    words: Sequence[str] | None = None,
 ) -> int:
     """Run one of an app's `commands`, which asks its own `api` as its user does; the exit status.
 
-    `notes` end the list of commands in the app's help. What fails is told on the caller's standard error.
+    `notes` end the list of commands in the app's help. `words` are what was meant, where it is more than was typed.
+    What fails is told on the caller's standard error.
 
     Raises:
         BrokenStreamError: the caller went away.
     """
     one = _Run(context, console, api)
+    words = console.call.words if words is None else words
     try:
-        return await _run(one, Grammar(console.call.program, commands), console.call, notes)
+        return await _run(one, Grammar(console.call.program, commands), words, notes)
     except BrokenStreamError:
         raise
     except ZtmError as error:
@@ -40,8 +48,7 @@ async def run_command(
         return WRONG_USAGE if isinstance(error, UsageError) and not isinstance(error, CertificateError) else FAILED
 
 
-async def _run(one: "_Run", grammar: Grammar[Any, Any], call: Call, notes: str) -> int:
-    words = call.words
+async def _run(one: "_Run", grammar: Grammar[Any, Any], words: Sequence[str], notes: str) -> int:
     if not words:
         raise UsageError(f"no command given. {grammar.hint()}")
     if words[0] == "help" or wants_help(words):

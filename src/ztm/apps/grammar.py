@@ -7,6 +7,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Generic, Literal, TypeVar
 
 from ztm.errors import UsageError
@@ -16,6 +17,10 @@ C = TypeVar("C")
 R = TypeVar("R")
 """What running a command gives: its exit status (None is 0), or for an app the awaitable of that."""
 
+UNTOUCHED = ("--", "--args")
+"""Words of a command line after which nothing is meant for `ztm`."""
+REST = "..."
+"""The value of an option that takes every word that follows it (spec cli 2)."""
 _USAGE_PART = re.compile(r"<[^>]*>|\[[^\]]*\]|\S+")
 
 
@@ -26,7 +31,8 @@ class Option:
     name: str
     """With its dashes: ``--listen``."""
     value: str = ""
-    """Empty for a flag; ``<x>`` takes one value, ``[x]`` one or none, ``<x ...>`` one or more."""
+    """Empty for a flag; ``<x>`` takes one value, ``[x]`` one or none, ``<x ...>`` one or more; ``...`` takes every word
+    that follows, whatever it looks like, for `Arguments.rest`."""
     title: str = ""
     short: str = ""
     """One dash and one letter, or empty."""
@@ -34,10 +40,12 @@ class Option:
     """The values that it may have, where these are few; completion offers them."""
 
     @property
-    def kind(self) -> Literal["flag", "one", "optional", "many"]:
+    def kind(self) -> Literal["flag", "one", "optional", "many", "rest"]:
         """How many values it takes, read from the form of `value`."""
         if not self.value:
             return "flag"
+        if self.value == REST:
+            return "rest"
         if self.value.startswith("["):
             return "optional"
         return "many" if self.value.endswith("...>") else "one"
@@ -53,6 +61,10 @@ class Arguments:
     """Option name to its values; a flag that was given has none."""
     hint: str = ""
     """The sentence that every usage error of this command ends with."""
+    rest: tuple[str, ...] = ()
+    """The words behind an option or positional that takes all that follow, untouched."""
+    is_exact: bool = False
+    """Whether `rest` stood behind ``--``, so that it is words and not a line."""
 
     def word(self, name: str) -> str:
         """The positional `name`, or an empty text if it is optional and was not given."""
@@ -105,7 +117,8 @@ class Command(Generic[C, R]):
     """One command: how it is written, what it is called in help, and what runs it."""
 
     usage: str
-    """Literal words (``a|b`` are spellings of one), then ``<required>`` and ``[optional]`` positionals."""
+    """Literal words (``a|b`` are spellings of one), then ``<required>`` and ``[optional]`` positionals; a last
+    ``[x ...]`` takes every word that follows, whatever it looks like, for `Arguments.rest`."""
     title: str
     run: Callable[[C, Arguments], R]
     options: tuple[Option, ...] = ()
@@ -215,20 +228,43 @@ class _Reader:
         self._rest: deque[str] = deque()
         self._words: list[str] = []
         self._options: dict[str, list[str]] = {}
+        self._after: tuple[str, ...] = ()
+        self._is_exact = False
+        self._fixed = len(positionals) - 1 if positionals and positionals[-1].endswith(" ...]") else None
+        """How many positionals stand before one that takes all that follow; None where there is no such one."""
 
     def read(self, words: Iterable[str]) -> Arguments:
         self._rest = deque(words)
         while self._rest:
             word = self._rest.popleft()
             if word == "--":
-                self._words.extend(self._rest)
+                self._end_options()
                 break
             if _is_option(word):
                 self._option(word)
+            elif len(self._words) == self._fixed:
+                self._rest.appendleft(word)
+                self._take_rest()
             else:
                 self._words.append(word)
         options = {name: tuple(values) for name, values in self._options.items()}
-        return Arguments(self._named_words(), options, self._hint)
+        return Arguments(self._named_words(), options, self._hint, self._after, self._is_exact)
+
+    def _take_rest(self) -> None:
+        self._after = tuple(self._rest)
+        self._rest.clear()
+
+    def _end_options(self) -> None:
+        """What stands behind ``--``: positionals, or what something of this command takes with all that follows."""
+        if self._fixed is not None:
+            self._is_exact = len(self._words) == self._fixed
+            while self._rest and len(self._words) < self._fixed:
+                self._words.append(self._rest.popleft())
+            self._take_rest()
+        elif any(option.kind == "rest" for option in self._by_name.values()):
+            self._take_rest()
+        else:
+            self._words.extend(self._rest)
 
     def _option(self, word: str) -> None:
         option, glued, alone = self._match(word)
@@ -237,6 +273,10 @@ class _Reader:
         if option.kind == "flag" and glued is not None:
             raise self._error(f"option {option.name} takes no value")
         values = self._options.setdefault(option.name, [])
+        if option.kind == "rest":
+            self._after = tuple(self._rest) if glued is None else (glued, *self._rest)
+            self._rest.clear()
+            return
         before = len(values)
         if glued is not None:
             values.append(glued)
@@ -279,8 +319,8 @@ class _Reader:
 
 
 def wants_help(words: Sequence[str]) -> bool:
-    """Whether ``-h`` or ``--help`` stands anywhere among the options."""
-    options = words[: words.index("--")] if "--" in words else words
+    """Whether ``-h`` or ``--help`` stands anywhere before what belongs to somebody else (`UNTOUCHED`)."""
+    options = list(takewhile(lambda word: word not in UNTOUCHED, words))
     return "-h" in options or "--help" in options
 
 
