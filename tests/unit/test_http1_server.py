@@ -244,6 +244,16 @@ async def test_an_ignored_body_that_came_whole_keeps_the_connection() -> None:
     assert got.count(b"HTTP/1.1 200 OK") == 2
 
 
+async def test_an_application_can_have_the_connection_end_after_its_answer() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": b"bye"})
+
+    got = await exchange(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nhiGET / HTTP/1.1\r\n\r\n", app)
+    assert got.count(b"HTTP/1.1 200 OK") == 1
+    assert got.count(b"connection: close") == 1
+
+
 async def test_nothing_is_read_while_the_application_does_not_ask() -> None:
     begin, done = asyncio.Event(), asyncio.Event()
 

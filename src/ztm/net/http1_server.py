@@ -207,7 +207,8 @@ class _Http1Reply(Reply):
                 await self.stream.write(part)
 
     def _head(self, headers: RawHeaders) -> bytes:
-        self.keeps = self._may_keep and self._request_body is not None and self._request_body.is_complete()
+        may_keep = self._may_keep and not self.closes
+        self.keeps = may_keep and self._request_body is not None and self._request_body.is_complete()
         connection = (b"connection", b"keep-alive" if self.keeps else b"close")
         reason = REASONS.get(self.status, "Status").encode()
         head = h11.Response(status_code=self.status, reason=reason, headers=[*headers, connection])

@@ -51,6 +51,8 @@ class Reply(ABC):
         """Whether the head is on the wire."""
         self.finished = False
         """Whether nothing more can follow."""
+        self.closes = False
+        """Whether the application asked, by ``connection: close``, that nothing follows on this stream (HTTP/1.1)."""
         self._method = method
         self._headers: RawHeaders | None = None
 
@@ -76,7 +78,9 @@ class Reply(ABC):
             raise RuntimeError(f"{kind} after the stream was taken over")
         if kind == "http.response.start" and self._headers is None:
             self.status = message["status"]
-            self._headers = [field for field in _fields(message) if field[0] not in _PER_CONNECTION]
+            fields = _fields(message)
+            self.closes = (b"connection", b"close") in fields
+            self._headers = [field for field in fields if field[0] not in _PER_CONNECTION]
         elif kind == "http.response.body" and self._headers is not None and not self.finished:
             await self._body(message.get("body", b""), last=not message.get("more_body", False))
         else:

@@ -42,7 +42,11 @@ def context(config: TlsConfig, *, server: bool) -> ssl.SSLContext:
 
 
 def _load_chain(made: ssl.SSLContext, config: TlsConfig) -> None:
-    chain = config.key.strip() + "\n" + config.certificate.strip() + "\n"
+    load_chain(made, config.key.strip() + "\n" + config.certificate.strip() + "\n")
+
+
+def load_chain(made: ssl.SSLContext, chain: str) -> None:
+    """Have `made` show a certificate: `chain` is its private key and the certificate, both PEM."""
     if hasattr(os, "memfd_create"):
         with os.fdopen(os.memfd_create("ztm", os.MFD_CLOEXEC), "w") as file:
             file.write(chain)

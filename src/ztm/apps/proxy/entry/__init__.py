@@ -1,1 +1,1 @@
-"""The proxy's listening side: what clients speak, and the answers that they understand."""
+"""The proxy's listening side: it speaks HTTP and SOCKS with clients, and knows no exits (`ztm.apps.proxy.way`)."""
