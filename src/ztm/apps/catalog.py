@@ -11,7 +11,12 @@ PROVIDER = "ztm"
 """Of the built-in apps (spec app-framework 1)."""
 
 TITLES: Mapping[str, str] = {
+    "terminal": "A shell, or one program, on an endpoint",
+    "port": "Listening ports that lead to a target behind another endpoint",
     "tunnel": "TCP and UDP tunnels between endpoints",
+    "script": "Python scripts on endpoints",
+    "proxy": "A proxy for HTTP and SOCKS, with exits on other endpoints",
+    "users": "Users of the mesh, and groups of them",
 }
 """What each built-in app is, by name. Its rooms are ``ztm.apps.NAME``, with ``APP`` in `api`, ``COMMANDS`` in `cli`."""
 

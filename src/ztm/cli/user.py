@@ -174,7 +174,7 @@ COMMANDS = (
         notes="Only root can evict. A permit issued to the user later works again; 'ztm user readmit' undoes it all.",
     ),
     Command(
-        usage="user|users list",
+        usage="user list",
         title="List the users of the mesh",
         run=list_users,
         local=True,
@@ -182,7 +182,7 @@ COMMANDS = (
         notes="Users who have an endpoint now, and users who are evicted. A permit that was never used is not known.",
     ),
     Command(
-        usage="user|users readmit <username>",
+        usage="user readmit <username>",
         title="Undo the eviction of a user",
         run=readmit,
         local=True,

@@ -1,0 +1,1 @@
+"""Python scripts, run on an endpoint for those who may."""

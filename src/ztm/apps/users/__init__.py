@@ -1,0 +1,1 @@
+"""The users of the mesh, and named groups of them."""
