@@ -38,6 +38,7 @@ _SECRETS = (
     re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     re.compile(r"(?<=bearer )[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
     re.compile(r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"),
+    re.compile(r"(?<=/~)[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])"),  # a pass to the page of an app
 )
 _BLOT = "[secret]"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -96,8 +97,8 @@ def _merged(ids: "_Ids | None") -> dict[str, object]:
 
 
 def redact(text: str) -> str:
-    """`text` without what looks like a private key, a bearer token, or the password of a URL."""
-    if "-----BEGIN" in text or "earer " in text or "EARER " in text or "://" in text:
+    """`text` without what looks like a private key, a bearer token, the password of a URL, or a pass in its path."""
+    if "-----BEGIN" in text or "earer " in text or "EARER " in text or "://" in text or "/~" in text:
         for secret in _SECRETS:
             text = secret.sub(_BLOT, text)
     return text

@@ -9,7 +9,7 @@ from urllib.request import url2pathname
 
 import pytest
 
-from fake_agent import FakeAgent, running_agent
+from fake_agent import HOME_ID, FakeAgent, running_agent
 from ztm.cli.main import main
 
 URL = "http://127.0.0.1:7777/api/login/links/code"
@@ -81,3 +81,33 @@ def test_a_browser_that_does_not_start_is_no_failure(
     monkeypatch.setattr(webbrowser, "open", broken)
     assert main(["gui"]) == 0
     assert URL in capsys.readouterr().out
+
+
+def app_object(provider: str, name: str, **states: bool) -> dict[str, object]:
+    return {"provider": provider, "name": name, "tag": "", "isBuiltin": False, "isDownloaded": False, **states}
+
+
+def test_the_page_of_an_app_is_asked_for_in_the_link(agent: FakeAgent, capsys: Captured) -> None:
+    agent.joined()
+    apps = [app_object("eve", "chat", isDownloaded=True), app_object("ztm", "tunnel", isBuiltin=True)]
+    agent.answer("GET", f"/api/meshes/m/endpoints/{HOME_ID}/apps", apps)
+    agent.answer("GET", "/api/meshes/m/apps", [app_object("eve", "other")])
+    assert main(["gui", "--app", "chat", "--print"]) == 0
+    assert capsys.readouterr().out == f"{URL}?mesh=m&app=eve%2Fchat\n"
+    asked = len(agent.sent("POST"))
+    for name, why in (("tunnel", "is built in"), ("other", "is not installed here"), ("none", "app not found")):
+        assert main(["gui", "--app", name]) == 1
+        assert why in capsys.readouterr().err
+    assert len(agent.sent("POST")) == asked  # no link is made for nothing
+
+
+def test_what_the_browser_is_given_is_well_formed(
+    agent: FakeAgent, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent.joined()
+    agent.answer("GET", f"/api/meshes/m/endpoints/{HOME_ID}/apps", [app_object("eve", "chat", isDownloaded=True)])
+    agent.answer("GET", "/api/meshes/m/apps", [])
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert main(["gui", "--app", "chat"]) == 0
+    page = Path(url2pathname(urlsplit(opened[0]).path)).read_text()
+    assert f'href="{URL}?mesh=m&amp;app=eve%2Fchat"' in page

@@ -1,16 +1,19 @@
-"""`ztm gui`: the web page, signed in by a link that works once.
+"""`ztm gui`: the web page, or that of an app by others, signed in by a link that works once.
 
 The link is never among a program's arguments, which every user of the machine can see.
 """
 
 import os
 import sys
+from html import escape
 from pathlib import Path
 
 from ztm.apps.grammar import Arguments, Command, Option
 from ztm.cli.context import Context
-from ztm.errors import StorageError
+from ztm.errors import NotFoundError, StorageError
+from ztm.wire.paths import encode
 
+APP = Option("--app", "<app name>", "Open the page of this app by others, as [provider/]name")
 PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="referrer" content="no-referrer">
@@ -25,9 +28,11 @@ def gui(context: Context, arguments: Arguments) -> None:
     """Ask the agent for a link, print it, and open it where there is a screen.
 
     Raises:
+        NotFoundError: there is no app of that name here, or it has no page of its own.
         ZtmError: the agent does not answer, or refuses.
     """
-    url = str(context.client.request("POST", "/api/login/links")["url"])
+    query = _query(context, arguments.value(APP.name) or "")
+    url = str(context.client.request("POST", "/api/login/links")["url"]) + query
     if arguments.flag("--print"):
         context.out(url)
         return
@@ -35,6 +40,24 @@ def gui(context: Context, arguments: Arguments) -> None:
         context.out(f"Opened in the browser. If it does not appear, open this within a minute:\n{url}")
     else:
         context.out(f"Open this in a browser within a minute; it works once:\n{url}")
+
+
+def _query(context: Context, app: str) -> str:
+    """What of a link's URL says that it leads to the page of `app`; nothing for the agent's own.
+
+    Raises:
+        NotFoundError: it has no page of its own here.
+    """
+    if not app:
+        return ""
+    from ztm.cli.app import find, full_name
+
+    found = find(context, app)
+    name = full_name(found)
+    if found.get("isBuiltin") or not found.get("isDownloaded"):
+        why = "is built in: its page is a part of the agent's" if found.get("isBuiltin") else "is not installed here"
+        raise NotFoundError(f"app {name} {why}")
+    return f"?mesh={encode(context.mesh)}&app={encode(name)}"
 
 
 def _open(url: str) -> bool:
@@ -48,7 +71,7 @@ def _open(url: str) -> bool:
     page = Path.home() / ".ztm" / "gui.html"
     try:
         page.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(page, PAGE.format(url=url))
+        write_private(page, PAGE.format(url=escape(url)))
         return webbrowser.open(page.as_uri())
     except (webbrowser.Error, StorageError, OSError):
         return False
@@ -61,6 +84,7 @@ COMMANDS: tuple[Command[Context, int | None], ...] = (
         run=gui,
         local=True,
         options=(
+            APP,
             Option("--no-open", "", "Print the link, and open no browser"),
             Option("--print", "", "Print nothing but the link"),
         ),

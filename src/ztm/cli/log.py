@@ -1,4 +1,4 @@
-"""`ztm log`: the latest messages of an endpoint, a hub or an app, and those that follow.
+"""`ztm log`: the latest messages of an endpoint, a hub or an app, records of an audit log, and those that follow.
 
 They are shown as they were written; nothing is filtered here.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from ztm.apps.formats import OUTPUT, Description, Format, chosen_format
 from ztm.apps.grammar import Arguments, Command, Option
-from ztm.cli import app, output
+from ztm.cli import app, audit, output
 from ztm.cli.changes import Changes
 from ztm.cli.context import Context, attempting
 from ztm.cli.failures import AgentUnreachableError
@@ -19,6 +19,8 @@ from ztm.cli.watch import PASSING
 from ztm.errors import NotFoundError
 
 FOLLOW = Option("--follow", "", "Go on with what is written, until Ctrl-C or for the time of --timeout", "-f")
+
+AUDIT = "audit"
 
 Message = Mapping[str, Any]
 
@@ -30,6 +32,11 @@ def log(context: Context, arguments: Arguments) -> int | None:
         ForbiddenError: it is another user's, or a hub's and this endpoint's user is not root.
         NotFoundError: there is no such endpoint, hub or app.
     """
+    if arguments.word("object type") == AUDIT:
+        return audit.show(context, arguments, follow=arguments.flag(FOLLOW.name))
+    for option in audit.OPTIONS:
+        if arguments.flag(option.name):
+            raise arguments.error(f"option {option.name} goes with 'log {AUDIT}' only")
     form = chosen_format(arguments)
     path, what, types = _source(context, arguments)
 
@@ -60,7 +67,7 @@ def _source(context: Context, arguments: Arguments) -> tuple[str, str, tuple[str
         return f"/hubs/{find_hub_id(context.client, context.mesh, name)}/log", f"hub '{name}'", ()
     if kind not in ("endpoint", "app"):
         word = arguments.word("object type")
-        raise arguments.error(f"invalid object type '{word}' for command 'log' (endpoint, hub, app)")
+        raise arguments.error(f"invalid object type '{word}' for command 'log' (endpoint, hub, app, audit)")
     target = context.endpoint if kind == "app" else context.find_endpoint(name)
     types = ("log",) if target.id == context.mesh_object["agent"]["id"] else ()
     if kind == "endpoint":
@@ -120,13 +127,18 @@ def _print(messages: list[Message], form: Format) -> None:
     sys.stdout.flush()
 
 
+NOTES = """Of an endpoint (ep), a hub or an app. A hub's log is for root, the others are for their own user.
+
+'log audit [endpoint]' shows who used which app of the endpoint, one record for each session that is over, the newest
+last: as a table, or with '-o json' one JSON object a line. Of an app by others, give --app as provider/name."""
+
 COMMANDS = (
     Command(
         usage="log <object type> [object name]",
-        title="Show the latest messages of an endpoint, a hub or an app",
+        title="Show the latest messages of an endpoint, a hub or an app, or an audit log",
         run=log,
-        options=(FOLLOW, OUTPUT),
-        notes="Of an endpoint (ep), a hub or an app. A hub's log is for root, the others are for their own user.",
-        choices={"object type": ("ep", "endpoint", "endpoints", "hub", "hubs", "app", "apps")},
+        options=(FOLLOW, OUTPUT, *audit.OPTIONS),
+        notes=NOTES,
+        choices={"object type": ("ep", "endpoint", "endpoints", "hub", "hubs", "app", "apps", AUDIT)},
     ),
 )

@@ -2,17 +2,21 @@
 
 Everybody may have the web page and sign in; nothing else is answered, and no body is read, before it is known
 who asks. A WebSocket, which says nothing in a header of the page's own, is known by its `Origin` besides the cookie.
-Names and origins are judged in `origins`, sign-ins in `login`.
+The page of an app by others has an origin of its own and shows a pass in its path, which opens that app and nothing
+else, whatever else comes with it. Names and origins are judged in `origins`, sign-ins in `login`, passes in `passes`.
 """
 
 import asyncio
 import hmac
 import logging
 from dataclasses import dataclass
+from urllib.parse import unquote
 
-from ztm.agent.local.headers import allow, refuse, shielded
+from ztm.agent.local.ends import EndedError, Ends
+from ztm.agent.local.headers import allow, contained, refuse, shielded
 from ztm.agent.local.login import CSRF_HEADER, BrowserSession, Login, is_csrf
-from ztm.agent.local.origins import Origins, RawHeaders, Refusal, values
+from ztm.agent.local.origins import OPAQUE, Origins, RawHeaders, Refusal, values
+from ztm.agent.local.passes import MARK, METHODS, PASS, Shown, holder_of, shown_in
 from ztm.agent.local.token import TOKEN_FILE, Credentials
 from ztm.errors import SlowBodyError, ZtmError
 from ztm.net.asgi import ASGIApp, Message, Receive, Scope, Send, is_websocket, method_of, plain
@@ -26,7 +30,7 @@ SOCKET = "ztm.socket"
 SESSION = "ztm.session"
 """Scope extension, set here: the `BrowserSession` of a request by cookie, or None."""
 CALLER = "ztm.caller"
-"""Scope extension, set here: ``socket``, ``open``, ``token``, ``cookie``, or nothing for who is not known."""
+"""Scope extension, set here: ``socket``, ``open``, ``token``, ``cookie``, ``pass``, or nothing for who is not known."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing, which a cookie alone may ask (RFC 9110 section 9.2.1)."""
 LOGIN = "/api/login"
@@ -64,9 +68,16 @@ class Guard:
         self._login = login
         self._origins = origins
         self._doors = doors or Doors()
+        self.ends = Ends()
+        """What can be ended while it is open."""
+        login.on_end = self.ends.end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or WebSocket, or say why not."""
+        shown_pass = shown_in(scope["raw_path"])
+        if shown_pass is not None:
+            await self._serve_by_pass(scope, receive, send, shown_pass)
+            return
         headers = scope["headers"]
         by_socket = bool(scope["extensions"].get(SOCKET))
         is_api = scope["path"].lstrip("/").partition("/")[0].lower() == "api"  # all else has the pages only
@@ -98,10 +109,35 @@ class Guard:
             why = "the agent's token is missing or wrong: it is in api.token in the agent's data directory"
             await refuse(send, Refusal(401, why), self._instance)
         else:
-            known = {CALLER: "" if lack else caller, SESSION: session if caller == "cookie" else None}
+            by_cookie = session if caller == "cookie" else None
+            known = {CALLER: "" if lack else caller, SESSION: by_cookie, PASS: ""}
             within = {**scope, "headers": _bare(scope), "extensions": {**scope["extensions"], **known}}
             timed = receive if is_websocket(scope) else self._timed(receive, is_known=bool(known[CALLER]))
-            await self._answer(within, timed, send)
+            await self._answer(within, timed, send, by_cookie)
+
+    async def _serve_by_pass(self, scope: Scope, receive: Receive, send: Send, shown: Shown) -> None:
+        """Serve a request of an app's page; nothing but the pass counts, and it goes to that app's prefix only."""
+        headers: RawHeaders = scope["headers"]
+        session = holder_of(shown, self._login.live())
+        refusal = self._origins.misnamed(headers) or _pass_refusal(scope, shown, session)
+        plainly = plain(scope, send)
+        is_opaque = OPAQUE in values(headers, b"origin")
+        if refusal is not None:
+            await refuse(shielded(plainly, None, is_api=True), refusal, self._instance)
+        elif is_opaque and method_of(scope) == "OPTIONS" and values(headers, b"access-control-request-method"):
+            await allow(shielded(plainly, OPAQUE, is_api=True), b"*")
+        else:
+            segment = f"{MARK}{shown.given}"
+            within = {
+                **scope,
+                **_path(shown.place.path.encode() + shown.rest),
+                "headers": _bare(scope),
+                "extensions": {**scope["extensions"], CALLER: "pass", SESSION: None, PASS: segment},
+            }
+            timed = receive if is_websocket(scope) else self._timed(receive, is_known=True)
+            host = (values(headers, b"host") or [b""])[0].decode("latin-1")
+            own = f"http://{host}{shown.place.path}/{segment}/" if host else ""
+            await self._answer(within, timed, contained(plainly, own, is_opaque=is_opaque), session)
 
     def _caller(self, headers: RawHeaders, session: BrowserSession | None) -> str:
         """By what the caller is known; a wrong token is not made good by a cookie."""
@@ -112,18 +148,29 @@ class Guard:
             return "token" if len(given) == 1 and hmac.compare_digest(given[0], self._wanted) else ""
         return "cookie" if session is not None else ""
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the API answer; a body that comes too slowly is refused while nothing is sent."""
-        is_started = False
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, session: BrowserSession | None) -> None:
+        """Let the API answer; a body that comes too slowly is refused while nothing is sent.
+
+        What `session` has open ends with it.
+        """
+        is_started = is_open = False
 
         async def watched(message: Message) -> None:
-            nonlocal is_started
-            is_started = True
+            nonlocal is_started, is_open
+            is_started, is_open = True, is_open or message["type"] == "websocket.accept"
             await send(message)
 
         try:
-            await self._api(scope, receive, watched)
+            if session is None and not is_websocket(scope):
+                await self._api(scope, receive, watched)
+                return
+            left = None if session is None else self._login.seconds_left(session)
+            async with self.ends.within(session, left, is_websocket=is_websocket(scope)):
+                await self._api(scope, receive, watched)
         except ZtmError as error:
+            if is_open and isinstance(error, EndedError):
+                await send({"type": "websocket.close", "code": error.code, "reason": str(error)})
+                return
             if is_started or method_of(scope) == "CONNECT":
                 raise
             log.info("%s %s: %s", method_of(scope), scope["path"], error)
@@ -148,6 +195,25 @@ class Guard:
             return message
 
         return timed
+
+
+def _pass_refusal(scope: Scope, shown: Shown, session: BrowserSession | None) -> Refusal | None:
+    """Why a request that shows a pass is turned away, if it is.
+
+    A browser says the origin of every page that asks by script, sends a form or opens a WebSocket: it is opaque.
+    Without one it loads a page or a part of it, for which the pass is enough.
+    """
+    if any(origin != OPAQUE for origin in values(scope["headers"], b"origin")):
+        return Refusal(403, "pages of other sites may not use this agent")
+    if session is None:
+        return Refusal(401, "this pass to an app's page is over: open the page anew, signed in by 'ztm gui'")
+    if method_of(scope) not in METHODS:
+        return Refusal(403, f"an app's page may not ask by {method_of(scope)[:20]}")
+    return None if shown.rest else Refusal(404, "an app's page begins behind a slash")
+
+
+def _path(raw: bytes) -> dict[str, object]:
+    return {"raw_path": raw, "path": unquote(raw.decode("utf-8", "replace"))}
 
 
 def _is_public(scope: Scope) -> bool:

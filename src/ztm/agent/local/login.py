@@ -34,6 +34,8 @@ class BrowserSession:
     """A signed-in browser."""
 
     csrf: str = field(repr=False)
+    seal: bytes = field(repr=False)
+    """What the passes for apps' pages are made from; see `passes`."""
     until: float
     """On the clock that `Login` was given."""
 
@@ -51,6 +53,8 @@ class Login:
         self._sessions: dict[str, BrowserSession] = {}
         """By the hash of the id; the oldest first."""
         self._failures: list[float] = []
+        self.on_end: Callable[[BrowserSession], None] = lambda _session: None
+        """Told of each session that was ended before its time."""
 
     # ------------------------------------------------------------------ signing in
 
@@ -92,9 +96,11 @@ class Login:
         now = self._now()
         self._sessions = {hashed: session for hashed, session in self._sessions.items() if session.until > now}
         while len(self._sessions) >= SESSIONS:
-            del self._sessions[next(iter(self._sessions))]
+            self._end(next(iter(self._sessions)))
         id_ = secrets.token_urlsafe(32)
-        self._sessions[_hash(id_)] = BrowserSession(secrets.token_urlsafe(32), now + SESSION_SECONDS)
+        self._sessions[_hash(id_)] = BrowserSession(
+            secrets.token_urlsafe(32), secrets.token_bytes(32), now + SESSION_SECONDS
+        )
         return id_
 
     def _check_failures(self) -> None:
@@ -116,7 +122,21 @@ class Login:
     def leave(self, cookies: Iterable[str]) -> None:
         """End the sessions that these header values name."""
         for id_ in self._ids(cookies):
-            self._sessions.pop(_hash(id_), None)
+            self._end(_hash(id_))
+
+    def _end(self, hashed: str) -> None:
+        session = self._sessions.pop(hashed, None)
+        if session is not None:
+            self.on_end(session)
+
+    def live(self) -> list[BrowserSession]:
+        """All browsers that are signed in now."""
+        now = self._now()
+        return [session for session in self._sessions.values() if session.until > now]
+
+    def seconds_left(self, session: BrowserSession) -> float:
+        """How long it may go on."""
+        return max(session.until - self._now(), 0.0)
 
     def _ids(self, cookies: Iterable[str]) -> list[str]:
         pairs = [pair.strip().partition("=") for header in cookies for pair in header.split(";")]

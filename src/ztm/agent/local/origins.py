@@ -16,6 +16,10 @@ CROSS_SITE = frozenset({b"cross-site", b"same-site"})
 """Values of `Sec-Fetch-Site` by which a browser says that another site's page is asking."""
 
 
+OPAQUE = b"null"
+"""The origin of a page in a sandbox (https://html.spec.whatwg.org, serialization of an opaque origin)."""
+
+
 def values(headers: RawHeaders, name: bytes) -> list[bytes]:
     """All values that a header field was sent with."""
     return [value for field, value in headers if field == name]
@@ -46,6 +50,15 @@ class Origins:
         origins = values(headers, b"origin")
         return origins[0] if len(origins) == 1 and origins[0].lower() in self._allowed else None
 
+    def misnamed(self, headers: RawHeaders, *, by_socket: bool = False) -> Refusal | None:
+        """Why a request that calls us so is turned away, if it is."""
+        hosts = values(headers, b"host")
+        if len(hosts) > 1:
+            return Refusal(400, "a request has one Host")
+        if not by_socket and hosts and hosts[0] and hosts[0].lower() not in self._hosts:
+            return Refusal(403, "this is an agent's local API: it answers to localhost only")
+        return None
+
     def refusal(self, headers: RawHeaders, *, by_socket: bool = False, is_entrance: bool = False) -> Refusal | None:
         """Why a request with these headers is turned away, if it is.
 
@@ -53,11 +66,9 @@ class Origins:
         secret of its own, may be opened by a link from anywhere, such as the file by which `ztm gui` opens it.
         """
         headers = list(headers)
-        hosts = values(headers, b"host")
-        if len(hosts) > 1:
-            return Refusal(400, "a request has one Host")
-        if not by_socket and hosts and hosts[0] and hosts[0].lower() not in self._hosts:
-            return Refusal(403, "this is an agent's local API: it answers to localhost only")
+        misnamed = self.misnamed(headers, by_socket=by_socket)
+        if misnamed is not None:
+            return misnamed
         if self.allowed(headers) is not None:
             return None
         is_foreign = any(origin.lower() not in self._own for origin in values(headers, b"origin"))

@@ -96,10 +96,11 @@ def _list(root: Path) -> Iterator[tuple[str, _Page]]:
         is_encoded = any(name.endswith(end) and file.with_name(file.name[: -len(end)]) in files for end, _ in ENCODINGS)
         if not is_encoded and not any(part.startswith((".", "__")) or part.endswith(".py") for part in name.split("/")):
             there = tuple((coding, other) for coding, other in encoded if other in files)
-            yield name, _Page(file, _content_type(file), there)
+            yield name, _Page(file, content_type(file), there)
 
 
-def _content_type(file: Path) -> str:
+def content_type(file: Path) -> str:
+    """The type of a file by its name; octets where nothing is known."""
     return TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0] or BINARY
 
 

@@ -93,6 +93,11 @@ class LocalPort:
             if not _ORIGIN.fullmatch(origin):
                 raise UsageError(f"not an origin: {origin[:80]!r} (as in tauri://localhost or http://localhost:8080)")
 
+    async def end_websockets(self) -> None:
+        """Tell whoever has a WebSocket open here that the agent stops."""
+        if self._guard is not None:
+            await self._guard.ends.close()
+
     async def close(self) -> None:
         """Stop listening; the token is worth nothing any more."""
         if self._warning is not None:

@@ -1,0 +1,1 @@
+"""The audit log: who used which app of this endpoint, written, kept within bounds, and searched."""
