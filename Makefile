@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := src tests bench
+SOURCES := src tests bench examples
 # Tests wait more than they compute: as many processes as cores, and a file of tests stays in one of them.
 WORKERS := -n logical --maxprocesses=4 --dist=loadfile
 # The first of these that is Python 3.11 or newer and can make virtual environments; PYTHON=... names another.

@@ -71,6 +71,12 @@ class TooLargeError(ZtmError):
     status = 413
 
 
+class UnusableError(ZtmError):
+    """What was given is well formed, and nothing that can be used here (an app of another kind, a stranger's package)."""
+
+    status = 422
+
+
 class LimitError(ZtmError):
     """A stated limit is reached; the same request may succeed later."""
 
@@ -120,6 +126,7 @@ BY_STATUS: dict[int, type[ZtmError]] = {
     408: SlowBodyError,
     409: ConflictError,
     413: TooLargeError,
+    422: UnusableError,
     429: LimitError,
     503: UnreachableError,
     504: DeadlineError,

@@ -122,7 +122,10 @@ def test_tunnel_ends_are_listed_described_and_closed(mesh) -> None:
         assert f"  127.0.0.1:{port}" in described
         described = mesh.workplace.ok("tunnel", "describe", "outbound", "tcp/listed").out
         assert f"  127.0.0.1:{server.port}" in described
-        assert mesh.home.ok("tunnel", "describe", "tunnel", "tcp/listed").out.count("(") == 2
+        described = mesh.home.ok("tunnel", "describe", "tunnel", "tcp/listed").out
+        assert f"Inbound:\n  home ({mesh.home.id})\n" in described
+        assert f"Outbound:\n  workplace ({mesh.workplace.id})\n" in described
+        assert "(owner only)" in described
     mesh.home.ok("tunnel", "close", "inbound", "tcp/listed")
     mesh.home.ok("ep", "workplace", "tunnel", "close", "outbound", "tcp/listed")
     with pytest.raises(ConnectionRefusedError):

@@ -39,6 +39,7 @@ class FakeApp:
 
     async def start(self) -> None:
         self.starts += 1
+        await asyncio.sleep(0)  # others run meanwhile
         self.context.log.info("started")
         if self.fails is not None:
             raise self.fails
@@ -195,7 +196,7 @@ async def test_another_name_is_not_found(bench: Bench, provider: str, name: str)
     with pytest.raises(NotFoundError):
         await bench.host.change(provider, name, AppChange(is_running=True))
     with pytest.raises(NotFoundError):
-        await bench.host.user_api(provider, name)
+        await bench.host.running(provider, name)
     with pytest.raises(NotFoundError):
         await bench.connect(ROOT, provider, name)
 
@@ -223,15 +224,15 @@ async def test_nobody_reaches_a_disabled_app(bench: Bench) -> None:
     with pytest.raises(NotFoundError):
         await bench.connect(ROOT)
     with pytest.raises(UnreachableError, match="disabled"):
-        await bench.host.user_api("ztm", "x")
+        await bench.host.running("ztm", "x")
     assert bench.apps == []
 
 
 async def test_the_local_user_starts_an_app_by_using_it(bench: Bench) -> None:
-    assert await bench.host.user_api("ztm", "x") == bench.apps[0].user_api
+    assert await bench.host.running("ztm", "x") is bench.apps[0]
     assert bench.state == "running"
 
 
 async def test_many_first_uses_at_once_start_it_once(bench: Bench) -> None:
-    await asyncio.gather(*(bench.host.user_api("ztm", "x") for _ in range(10)))
+    await asyncio.gather(*(bench.host.running("ztm", "x") for _ in range(10)))
     assert [app.starts for app in bench.apps] == [1]

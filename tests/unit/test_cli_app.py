@@ -166,3 +166,104 @@ def test_the_log_of_an_app_that_never_ran_is_a_precise_error(agent: FakeAgent, c
     agent.answer("GET", f"{APPS}/ztm/tunnel/log", [{"time": "T1", "message": "opened"}])
     assert main(["log", "app", "tunnel"]) == 0
     assert capsys.readouterr().out == "T1 opened\n"
+
+
+# ------------------------------------------------------------------ apps by others
+
+REPORT = {
+    "provider": "root", "name": "hello", "tag": "", "version": "2.0.0", "title": "Greets", "publisher": "root",
+    "digest": "d" * 64, "permissions": [{"permission": "net", "meaning": "open connections"}],
+    "newPermissions": ["net"], "requires": [], "installed": "", "problems": [],
+}  # fmt: skip
+INSTALLED = {
+    **HELLO, "runtime": "python", "version": "1.0.0", "title": "Greets", "publisher": "root", "digest": "d" * 64,
+    "permissions": [{"permission": "net", "meaning": "open connections"}], "previous": "0.9.0",
+    "process": {"state": "restarting", "reason": "it crashed", "restarts": 3, "confinement": "confined"},
+}  # fmt: skip
+
+
+def test_describe_app_says_in_words_whose_it_is_what_it_may_and_how_it_does(agent: FakeAgent, capsys: Captured) -> None:
+    agent.answer("GET", APPS, [INSTALLED])
+    assert main(["describe", "app", "hello"]) == 0
+    assert capsys.readouterr().out.splitlines()[9:] == [
+        "Runtime: python",
+        "Version: 1.0.0",
+        "Title: Greets",
+        "Publisher: root",
+        f"Digest: {'d' * 64}",
+        "Earlier version: 0.9.0",
+        "It may:",
+        "  net  open connections",
+        "Process: restarting (it crashed)",
+        "Restarts: 3",
+        "Confinement: confined",
+    ]
+
+
+def test_a_download_shows_what_it_asks_for_and_names_the_package_it_is_about(
+    agent: FakeAgent, capsys: Captured
+) -> None:
+    agent.answer("GET", "/api/meshes/m/packages/root/hello", REPORT)
+    agent.answer("POST", f"{APPS}/root/hello", INSTALLED, 201)
+    assert main(["download", "app", "hello"]) == 1
+    assert "--yes" in capsys.readouterr().err
+    assert agent.sent("POST") == []
+    assert main(["download", "app", "hello", "--yes"]) == 0
+    out = capsys.readouterr().out
+    assert "Publisher: root" in out
+    assert "  net  open connections" in out
+    consent = {"consent": {"digest": "d" * 64, "permissions": ["net"]}}
+    assert agent.sent("POST") == [(f"{APPS}/root/hello", consent)]
+
+
+def test_an_update_that_asks_for_nothing_more_needs_no_word(agent: FakeAgent) -> None:
+    agent.answer("GET", "/api/meshes/m/packages/root/hello", {**REPORT, "installed": "1.0.0", "newPermissions": []})
+    agent.answer("POST", f"{APPS}/root/hello", INSTALLED, 201)
+    assert main(["download", "app", "hello"]) == 0
+
+
+def test_what_cannot_run_here_is_refused_and_an_older_agent_there_is_asked_all_the_same(
+    agent: FakeAgent, capsys: Captured
+) -> None:
+    said = "app root/hello is a PipyJS app; this agent runs only Python apps"
+    agent.answer("GET", "/api/meshes/m/packages/root/hello", {"status": 422, "message": said}, 422)
+    assert main(["download", "app", "hello", "--yes"]) == 1
+    assert capsys.readouterr().err == f"ztm: cannot download app 'root/hello' on endpoint 'home': {said}\n"
+    there = f"/api/meshes/m/endpoints/{WORK_ID}/apps"
+    agent.answer("GET", there, [TUNNEL])
+    agent.answer("POST", f"{there}/root/hello", HELLO, 201)
+    assert main(["ep", "work", "download", "app", "root/hello", "--yes"]) == 0
+    assert agent.sent("POST") == [(f"{there}/root/hello", {})]
+
+
+def test_a_rollback_needs_an_earlier_version_and_says_what_it_changed(agent: FakeAgent, capsys: Captured) -> None:
+    assert main(["app", "rollback", "hello"]) == 1
+    assert "no earlier version" in capsys.readouterr().err
+    agent.answer("GET", APPS, [INSTALLED])
+    agent.answer("POST", f"{APPS}/root/hello", {**INSTALLED, "version": "0.9.0"}, 201)
+    assert main(["app", "rollback", "hello"]) == 0
+    assert capsys.readouterr().out == "app root/hello is 0.9.0 again (it was 1.0.0)\n"
+    assert agent.sent("POST") == [(f"{APPS}/root/hello", {"isRolledBack": True})]
+
+
+@pytest.mark.parametrize("words", ["new x", "check .", "pack .", "install .", "run ."])
+def test_what_is_done_to_folders_here_names_no_endpoint(agent: FakeAgent, capsys: Captured, words: str) -> None:
+    assert main(["ep", "work", "app", *words.split()]) == 2
+    assert "concerns this machine's agent only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["check", "pack", "install", "run"])
+def test_a_folder_without_an_app_is_said_to_be_none(
+    agent: FakeAgent, capsys: Captured, tmp_path: Path, verb: str
+) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    assert main(["app", verb, str(folder)]) == 1
+    assert "no app in" in capsys.readouterr().err
+
+
+def test_the_guide_shows_what_a_new_app_really_is(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "apps.md").read_text()
+    assert main(["app", "new", "greet", str(tmp_path / "greet")]) == 0
+    for path in (tmp_path / "greet").iterdir():
+        assert f"```{'toml' if path.suffix == '.toml' else 'python'}\n{path.read_text()}```" in guide, path.name

@@ -168,7 +168,7 @@ def users(agent: FakeAgent, monkeypatch: pytest.MonkeyPatch) -> FakeAgent:
     return agent
 
 
-@pytest.mark.parametrize("line", ["user list", "users list", "get user", "get users"])
+@pytest.mark.parametrize("line", ["user list", "get user", "get users"])
 def test_users_are_listed_with_endpoints_and_evictions(users: FakeAgent, capsys: Captured, line: str) -> None:
     assert main(line.split()) == 0
     rows = [row.split("  ") for row in capsys.readouterr().out.splitlines()]

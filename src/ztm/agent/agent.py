@@ -130,6 +130,7 @@ class Agent:
     async def close(self) -> None:
         """Leave all hubs and close the store."""
         await self._port.close()
+        await self._port.end_websockets()
         if self._metrics is not None:
             await self._metrics.close()
         self.events.close()
@@ -189,7 +190,7 @@ class Agent:
             row = self._settled(name, before.row if before else None, settings)
             self.store.save_mesh(row)
             if before is not None:
-                await before.close()
+                await before.close("the mesh was joined anew")
             mesh = self._meshes[name] = self._made(row)
             mesh.start()
             return mesh
@@ -249,7 +250,7 @@ class Agent:
             mesh = self.mesh(name)
             self.store.delete_mesh(name)
             del self._meshes[name]
-            await mesh.close()
+            await mesh.close("the mesh was left")
             if not keep_data:
                 mesh.remove_files()
             log.info("left mesh %s", name)

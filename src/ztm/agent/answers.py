@@ -8,6 +8,9 @@ from typing import Protocol
 
 from ztm.agent.apps.directory import Apps
 from ztm.agent.apps.host import AppHost
+from ztm.agent.audit.log import AuditLog
+from ztm.agent.audit.peers import noted
+from ztm.agent.audit.search import as_list, query_of
 from ztm.agent.files.sync import FileSync
 from ztm.agent.hublink import HubLink
 from ztm.errors import NotFoundError, UnreachableError, UsageError
@@ -24,6 +27,7 @@ class Answerer(Protocol):
     host: AppHost
     apps: Apps
     files: FileSync
+    audit: AuditLog
     is_stopping: bool
 
     @property
@@ -67,6 +71,7 @@ class Answers:
         router.add("CONNECT", paths.APP, self.connect_app)
         router.add("CONNECT", paths.APP_ANY, self.connect_app)
         router.add("GET", paths.LOG, self.log)
+        router.add("GET", paths.AUDIT, self.audit)
         router.add("GET", paths.LABELS, self.labels)
         router.add("POST", paths.LABELS, self.relabel)
         router.add("POST", paths.HUB, self.learn_hub)
@@ -104,12 +109,17 @@ class Answers:
         if not peer.user:
             raise UsageError("the hub did not say who calls")
         provider, name = request.params.get("provider"), request.params["app"]
-        await self._mesh.host.connect(provider, name, peer, request.upgrade)
+        with noted(self._mesh.audit, peer, provider, name, request.upgrade):
+            await self._mesh.host.connect(provider, name, peer, request.upgrade)
         return Response()
 
     async def log(self, _request: Request) -> Response:
         """The mesh's last log lines."""
         return _json(codec.encode_log(self._mesh.log_entries()))
+
+    async def audit(self, request: Request) -> Response:
+        """Records of the mesh's audit log."""
+        return _json(as_list(await self._mesh.audit.search(query_of(request.query))))
 
     async def labels(self, _request: Request) -> Response:
         """The endpoint's labels."""

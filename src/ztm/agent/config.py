@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ztm.agent.audit.files import AuditLimits
 from ztm.logs import LogOptions
 from ztm.model import Address
 from ztm.net.base import SessionLimits
@@ -45,11 +46,15 @@ class AgentConfig:
     stun_servers: tuple[Address, ...] = ()
     signature: str = ""
     """Kind of a new identity key (``ML-DSA-65``); empty for EC P-256."""
+    unconfined_apps: bool = False
+    """Start apps by others also where nothing keeps them from the agent's keys, and confine none."""
     drain: float = 10.0
     """How long streams may go on when the agent is told to stop."""
     metrics: Address | None = None
     """Where ``/metrics`` and ``/healthz`` are served; nowhere without."""
     logs: LogOptions = field(default_factory=LogOptions)
+    audit: AuditLimits = field(default_factory=AuditLimits)
+    """What the audit log of each mesh may take of the disk."""
     heartbeat: float = 15.0
     """Between two heartbeats, the first one at once (spec mesh-protocol 9.2)."""
     answer_timeout: float = 10.0

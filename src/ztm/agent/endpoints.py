@@ -90,7 +90,15 @@ async def endpoint_of(mesh: Mesh, endpoint: str) -> Endpoint:
     return codec.decode_endpoint(body)
 
 
-async def forward(mesh: Mesh, method: str, endpoint: str, rest: str, body: bytes = b"") -> bytes:
+async def forward(
+    mesh: Mesh,
+    method: str,
+    endpoint: str,
+    rest: str,
+    body: bytes = b"",
+    *,
+    query: Mapping[str, str] | None = None,
+) -> bytes:
     """Ask another endpoint of the own user, by way of the hub where it is.
 
     Raises:
@@ -105,4 +113,4 @@ async def forward(mesh: Mesh, method: str, endpoint: str, rest: str, body: bytes
     if not found.online:
         raise UnreachableError(f"endpoint {found.name} is offline")
     link = await mesh.link_to(found, mesh.link())
-    return await link.ask(method, paths.fill(paths.FORWARD, ep=endpoint, rest=rest), body)
+    return await link.ask(method, paths.fill(paths.FORWARD, query, ep=endpoint, rest=rest), body)

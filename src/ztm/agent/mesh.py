@@ -14,15 +14,17 @@ from typing import Any
 
 from ztm import pki
 from ztm.agent.answers import Answers
-from ztm.agent.apps.audit import AuditLog
 from ztm.agent.apps.context import MeshContext
 from ztm.agent.apps.directory import Apps
 from ztm.agent.apps.host import AppHost
+from ztm.agent.apps.installation import Installations
+from ztm.agent.apps.installed import Installed
 from ztm.agent.apps.packages import Packages
+from ztm.agent.audit.log import AuditLog
 from ztm.agent.config import AgentConfig
 from ztm.agent.credentials import credentials, renewed
 from ztm.agent.dial import LinkSelf
-from ztm.agent.events.bus import Bus
+from ztm.agent.events.bus import Bus, Event
 from ztm.agent.files.fetch import Downloads
 from ztm.agent.files.sync import FileSync
 from ztm.agent.hublink import HubLink
@@ -30,7 +32,7 @@ from ztm.agent.hubs import Hubs
 from ztm.agent.keeper import Keeper
 from ztm.agent.standing import Standing
 from ztm.agent.state import Health, State
-from ztm.apps.base import AppFactory, Neighbourly
+from ztm.apps.base import App, AppContext, AppFactory, Neighbourly
 from ztm.errors import CertificateError, ConflictError, ForbiddenError, NotFoundError, UnreachableError, ZtmError
 from ztm.logs import about
 from ztm.model import Address, Endpoint, HubInfo
@@ -71,10 +73,17 @@ class Mesh:
         self._directory = config.data / "meshes" / row.name
         self.files = FileSync(self._directory / "fs", self.now_ms)
         self.downloads = Downloads(self, limit=config.file_bytes)
-        self.audit = AuditLog(self._directory, network, row.endpoint_id)
+        self.audit = AuditLog(
+            self._directory,
+            network,
+            row.endpoint_id,
+            row.endpoint_name,
+            limits=config.audit,
+            tell=lambda: self.events.publish(Event(type="audit", mesh=row.name)),
+        )
         self.host = AppHost(row.name, lambda: self.user, store, network, factories, self._context)
-        packages = Packages(self._directory / "apps", self)
-        self.apps = Apps(row.name, self.host, packages, store, lambda: self.user)
+        packages, installations = Packages(self._directory / "apps", self), Installations(self._directory / "apps")
+        self.apps = Apps(row.name, self.host, packages, installations, store, lambda: self.user, self._process_app)
         self._own = LinkSelf(row.endpoint_id, row.endpoint_name, row.labels, TlsConfig(ca="", certificate="", key=""))
         self._hubs = Hubs(row, store, network, self.standing.log)
         self._keeper = Keeper(network, self._hubs.chooser, self._dial, self._work, self.standing.turn)
@@ -171,9 +180,11 @@ class Mesh:
         self.is_stopping = True
         await asyncio.gather(self.host.drain(), self._keeper.drain())
 
-    async def close(self) -> None:
-        """Stop the apps and leave the hub."""
+    async def close(self, why: str = "the agent stopped") -> None:
+        """Stop the apps and leave the hub; `why` is what the audit log says of what is cut off by it."""
+        self.audit.stop(why)
         await self.host.close()
+        self.audit.close()
         await self.downloads.close()
         tasks = [task for task in (self._main, *self._tasks) if task is not None]
         self._main = None
@@ -358,10 +369,13 @@ class Mesh:
             NotFoundError: there is none, or it answers no other app.
             UnreachableError: it is disabled, or does not start.
         """
-        running: object = await self.host.running(provider, app)
-        if not isinstance(running, Neighbourly):
-            raise NotFoundError(f"app {provider}/{app} answers no other app")
-        return await ask(running.self_api, method, target, body, extensions={PEER: None})
+
+        async def asked(running: object) -> Answer:
+            if not isinstance(running, Neighbourly):
+                raise NotFoundError(f"app {provider}/{app} answers no other app")
+            return await ask(running.self_api, method, target, body, extensions={PEER: None})
+
+        return await self.host.use(provider, app, asked)
 
     def app_directory(self, provider: str, app: str) -> Path:
         """An app's own directory, made if need be.
@@ -372,6 +386,16 @@ class Mesh:
         directory = self._directory / "appdata" / provider / app
         secure_directory(directory)
         return directory
+
+    def _process_app(self, installed: Installed) -> AppFactory:
+        """What runs an installed app; imported when the first one is made, since many agents have none."""
+
+        def make(context: AppContext) -> App:
+            from ztm.agent.apps.process.app import process_app
+
+            return process_app(installed, is_confined=not self._config.unconfined_apps)(context)
+
+        return make
 
     def remove_files(self) -> None:
         """Delete this mesh's directory, after `close`."""

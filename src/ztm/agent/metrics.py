@@ -32,6 +32,10 @@ def families(agent: "Agent") -> Iterable[Metric]:
     connects = ((mesh.name, mesh.standing.connects) for mesh in meshes)
     yield by_label("mesh_connects", "How often the mesh became connected", "mesh", connects, counts=True)
     yield by_label("mesh_certificate_days_left", "Days until the certificate expires", "mesh", _days(agent))
+    written = ((mesh.name, mesh.audit.written) for mesh in meshes)
+    yield by_label("audit_records", "Records written to the audit log", "mesh", written, counts=True)
+    lost = ((mesh.name, mesh.audit.lost) for mesh in meshes)
+    yield by_label("audit_lost", "Records that the disk did not take", "mesh", lost, counts=True)
     yield from _apps(agent)
     yield counter("agent_events", "Live events published", agent.events.published)
     yield gauge("agent_warnings", "What GET /api/version warns of", len(agent.warnings))
@@ -57,17 +61,23 @@ def _days(agent: "Agent") -> Iterable[tuple[str, float]]:
 
 
 def _apps(agent: "Agent") -> Iterable[Metric]:
-    """What apps count, each under its own name."""
+    """What apps count: built-in ones each under its own name, those by others under one with the app as a label."""
     made: dict[str, Metric] = {}
     for mesh in agent.meshes():
         for app, figures in mesh.host.figures().items():
+            is_ours = "/" not in app
             for name, value in figures.items():
-                metric = made.setdefault(f"{app}_{name}", _family(app, name))
-                metric.add_metric([mesh.name], value)  # type: ignore[attr-defined]
+                key = f"{app if is_ours else 'process'}_{name}"
+                metric = made.setdefault(key, _family(app if is_ours else "", name))
+                labels = [mesh.name] if is_ours else [mesh.name, app]
+                metric.add_metric(labels, value)  # type: ignore[attr-defined]
     yield from made.values()
 
 
 def _family(app: str, name: str) -> Metric:
+    """The family of a figure; `app` is empty for apps by others, which are told apart by a label."""
     words = name.removesuffix("_total")
     kind = CounterMetricFamily if name != words else GaugeMetricFamily
-    return kind(f"ztm_app_{app}_{words}", f"App {app}: {words.replace('_', ' ')}", labels=["mesh"])
+    labels = ["mesh"] if app else ["mesh", "app"]
+    whose = f"App {app}" if app else "Apps by others"
+    return kind(f"ztm_app_{app or 'process'}_{words}", f"{whose}: {words.replace('_', ' ')}", labels=labels)

@@ -130,7 +130,7 @@ def describe_permission(permission: str) -> str:
     """What `permission` lets an app do, for people."""
     if permission.startswith(NEIGHBOUR):
         return f"ask the app {permission.removeprefix(NEIGHBOUR)} of the same endpoint"
-    return PERMISSIONS[permission]
+    return PERMISSIONS.get(permission, "unknown to this ztm")
 
 
 def as_json(manifest: Manifest) -> dict[str, Any]:

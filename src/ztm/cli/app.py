@@ -9,7 +9,7 @@ from typing import Any
 from ztm.apps.formats import Description, Listing
 from ztm.apps.grammar import Arguments, Command, Option
 from ztm.cli.context import YES, Context, attempting
-from ztm.errors import ConflictError, ForbiddenError, NotFoundError, RefusedError, UsageError
+from ztm.errors import ConflictError, ForbiddenError, NotFoundError, RefusedError, UnusableError, UsageError
 from ztm.wire.paths import encode
 
 HEADINGS = ("NAME", "TAG", "STATE")
@@ -128,19 +128,87 @@ def description(context: Context, name: str) -> Description:
     app = find(context, name)
     lines = [f"App: {app['name']}", f"Tag: {app.get('tag') or '(untagged)'}", f"Provider: {app['provider']}", "State:"]
     lines += [f"  {state:<10}: {'Yes' if app.get(f'is{state}') else 'No'}" for state in STATES]
+    lines += _by_others(app)
     return Description(app, "\n".join(lines), full_name(app))
 
 
-def _change(verb: str, state: str = "", *, to: bool = True) -> Callable[[Context, Arguments], None]:
-    """A command that changes one state of an app; without a state it installs the app."""
+def _by_others(app: App) -> list[str]:
+    """What is to be said of an app that is not built in, as far as its agent says it."""
+    if app.get("isBuiltin"):
+        return []
+    told = [("Runtime", "runtime"), ("Version", "version"), ("Title", "title"), ("Publisher", "publisher")]
+    told += [("Digest", "digest"), ("Earlier version", "previous")]
+    lines = [f"{label}: {app[field]}" for label, field in told if app.get(field)]
+    permissions = app.get("permissions")
+    if permissions is not None:
+        lines.append("It may:" if permissions else "It may: nothing but answer")
+        widest = max((len(one["permission"]) for one in permissions), default=0)
+        lines += [f"  {one['permission']:<{widest}}  {one['meaning']}" for one in permissions]
+    return lines + _process(app.get("process"))
+
+
+def _process(process: Mapping[str, Any] | None) -> list[str]:
+    if not process:
+        return []
+    reason = f" ({process['reason']})" if process.get("reason") else ""
+    lines = [f"Process: {process['state']}{reason}", f"Restarts: {process.get('restarts', 0)}"]
+    return [*lines, f"Confinement: {process['confinement']}"] if process.get("confinement") else lines
+
+
+def download(context: Context, arguments: Arguments) -> None:
+    """Install an app that is published in the mesh, once its owner consents; here, or on another endpoint.
+
+    An agent of v1 is asked as it knows it: it installs without a package's signature, and v1's apps only.
+
+    Raises:
+        ForbiddenError: nobody consents.
+        UnusableError: it cannot run there.
+        ZtmError: as `find`, or it cannot be fetched or stored.
+    """
+    from ztm.cli import apppack
+
+    app = find(context, arguments.word("app name"))
+    where = f"app '{full_name(app)}' on endpoint '{context.endpoint.name}'"
+    if app.get("isBuiltin"):
+        return
+    body: dict[str, Any] = {}
+    with attempting(f"cannot download {where}"):
+        report = _report(context, app)
+        if report is not None:
+            apppack.ask_consent(context, report, arguments)
+            permissions = [one["permission"] for one in report["permissions"]]
+            body = {"consent": {"digest": report["digest"], "permissions": permissions}}
+        changed = context.ask("POST", path_of(context, app), body, timeout=START_TIMEOUT)
+    _check("download", where, changed, "Downloaded", to=True)
+
+
+def _report(context: Context, app: App) -> Mapping[str, Any] | None:
+    """What a published package is; None where an agent of v1 is to judge that."""
+    is_here = context.endpoint.id == context.mesh_object["agent"]["id"]
+    name = full_name(app).partition("/")[2]
+    try:
+        found: Mapping[str, Any] = context.ask(
+            "GET", f"/packages/{encode(str(app['provider']))}/{encode(name)}", timeout=START_TIMEOUT
+        )
+    except NotFoundError:
+        return None
+    except UnusableError:
+        if is_here:
+            raise
+        return None
+    return found
+
+
+def _change(verb: str, state: str, *, to: bool = True) -> Callable[[Context, Arguments], None]:
+    """A command that changes one state of an app."""
 
     def run(context: Context, arguments: Arguments) -> None:
         app = find(context, arguments.word("app name"))
         where = f"app '{full_name(app)}' on endpoint '{context.endpoint.name}'"
-        body = {f"is{state}": to} if state else {}
+        body = {f"is{state}": to}
         with attempting(f"cannot {verb} {where}"):
             changed = context.ask("POST", path_of(context, app), body, timeout=START_TIMEOUT)
-        _check(verb, where, changed, state or "Downloaded", to=to)
+        _check(verb, where, changed, state, to=to)
 
     return run
 
@@ -197,11 +265,11 @@ def _command(
 
 
 COMMANDS = (
-    _command("start", "Start an app, installing it first if need be", _change("start", "Running")),
+    _command("start", "Start an app", _change("start", "Running")),
     _command("stop", "Stop an app", _change("stop", "Running", to=False)),
     _command("enable", "Let an app be started again", _change("enable", "Disabled", to=False)),
     _command("disable", "Stop an app, and keep it from being started", _change("disable", "Disabled")),
-    _command("download", "Install an app that is published in the mesh", _change("download")),
+    _command("download", "Install an app that is published in the mesh", download, options=(YES,)),
     _command("erase", "Delete an installed app", erase, options=(YES,)),
     _command("publish", "Publish an app of yours in the mesh", _change("publish", "Published")),
     _command("unpublish", "Take an app of yours back from the mesh", _change("unpublish", "Published", to=False)),

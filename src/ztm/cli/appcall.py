@@ -45,6 +45,7 @@ def run(context: Context, typed: str, words: Sequence[str]) -> int:
         "ep_id": target.id,
         "ep_name": target.name,
         "env": json.dumps({key: os.environ[key] for key in TOLD if key in os.environ}),
+        "tty": "1" if os.isatty(0) else "0",
     }
     asked = "&".join(f"{key}={encode(value)}" for key, value in query.items())
     path = f"{mesh_path(context.mesh)}/apps/{encode(provider)}/{encode(name)}/cli?{asked}"

@@ -119,9 +119,18 @@ class AgentClient:
         return opened
 
     def upload(self, path: str, pieces: Iterable[bytes], size: int | None) -> None:
+        """Send a POST whose body is made as it goes, and read the answer; see `offer`.
+
+        Raises:
+            ZtmError: as `offer`.
+        """
+        self._line.whole(self.offer(path, pieces, size), self._time_left() or self._timeout)
+
+    def offer(self, path: str, pieces: Iterable[bytes], size: int | None) -> Opened:
         """Send a POST whose body is made as it goes: `size` bytes, or as many as come where that is None.
 
-        Nothing of the body is sent, nor taken from `pieces`, before the agent has said that it wants it.
+        Nothing of the body is sent, nor taken from `pieces`, before the agent has said that it wants it. Gives the
+        answer, whose body is for the caller to read.
 
         Raises:
             ZtmError: as `request`; or what `pieces` raises, and then the agent has taken nothing.
@@ -138,9 +147,9 @@ class AgentClient:
             instance = opened.response.headers.get(INSTANCE_HEADER, "")
             opened.close()
             opened = self._line.offer(path, body(), size, limit, self._choose(instance))
-        answer = self._line.whole(opened, limit)
-        if answer.status >= 400:
-            raise self._failure(answer)
+        if opened.response.status >= 400:
+            raise self._failure(self._line.whole(opened, limit))
+        return opened
 
     def _failure(self, answer: Answer) -> errors.ZtmError:
         if answer.status == 401:

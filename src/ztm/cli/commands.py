@@ -10,6 +10,7 @@ from ztm.apps.catalog import TITLES, app_commands
 from ztm.apps.grammar import Grammar
 from ztm.cli import (
     app,
+    appdev,
     authority,
     completion,
     config,
@@ -36,12 +37,12 @@ from ztm.cli.shared import SHARED
 ORDER = (
     *("version", "completion", "config", "ca", "root", "identity", "label", "start", "stop", "run", "invite", "evict"),
     *("try", "join", "leave", "enable", "disable", "attach", "get", "describe", "download", "erase", "publish"),
-    *("unpublish", "log", "stats", "ping", "status", "doctor", "forward", "gui", "user", "permit"),
+    *("unpublish", "log", "stats", "ping", "status", "doctor", "forward", "gui", "user", "permit", "app"),
 )
 """First words, in v1's order, and then ours (spec cli 1)."""
 MODULES = (
     *(version, completion, config, authority, user, permit, endpoint, service, run, membership, objects, file, app),
-    *(log, stats, ping, status, doctor, forward, gui),
+    *(appdev, log, stats, ping, status, doctor, forward, gui),
 )
 
 

@@ -53,6 +53,7 @@ def _text(found: Sequence[Mapping[str, str]]) -> str:
 
 def _checks(context: Context, arguments: Arguments, report: Mapping[str, Any]) -> Sequence[Any]:
     from ztm.cli import settings
+    from ztm.cli.checkup.apps import apps_check
     from ztm.cli.checkup.findings import Check
     from ztm.cli.checkup.here import data_directories, directory_check, hub_here_check, port_check
 
@@ -63,6 +64,7 @@ def _checks(context: Context, arguments: Arguments, report: Mapping[str, Any]) -
         port_check(report["agent"], address),
         *map(directory_check, directories),
         *filter(None, map(hub_here_check, directories)),
+        apps_check(),
         Check("report", lambda: _judged(report)),
         *_hub_checks(context, report, arguments.value("--permit")),
     ]
@@ -131,7 +133,7 @@ COMMANDS = (
         ),
         notes=(
             "Checked are the agent, its meshes, names, TCP, TLS and certificates of their hubs, clocks, data\n"
-            "directories, disk space and services. The exit status is 1 if any check fails."
+            "directories, disk space, services and what holds apps by others. The exit status is 1 if any check fails."
         ),
     ),
 )

@@ -66,6 +66,7 @@ AGENT_OPTIONS = (
     *PQC_OPTIONS,
     *PROCESS_OPTIONS,
     Option("--insecure-open-api", "", "Ask no token of local programs, as v1 does: any of them then rules this agent"),
+    Option("--unconfined-apps", "", "Start apps by others unconfined: they may then read this agent's keys"),
     Option("--allow-origin", "<origin ...>", "Let pages of these origins use the local API with its token"),
 )
 """Of `run agent` and of `start agent`."""

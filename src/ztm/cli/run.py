@@ -126,6 +126,7 @@ def agent_config(arguments: Arguments) -> "AgentConfig":
         listen=listen,
         socket=socket,
         open_api=arguments.flag("--insecure-open-api"),
+        unconfined_apps=arguments.flag("--unconfined-apps"),
         origins=origins,
         join=mesh,
         join_as=endpoint,

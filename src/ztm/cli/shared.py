@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ztm.apps.grammar import Arguments, Command, Option, suggestion
+from ztm.apps.grammar import UNTOUCHED, Arguments, Command, Option, suggestion
 from ztm.cli.context import Context
 from ztm.errors import UsageError
 
@@ -21,8 +21,6 @@ SHARED = (
 )
 """Options that every command takes, and that may stand before it as well."""
 _NAMES = tuple(option.name for option in SHARED)
-_UNTOUCHED = ("--", "--args")
-"""Words of an app's command after which all belongs to the app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class Target:
             UsageError: as `plus`.
         """
         target, rest, position = self, [], 0
-        while position < len(words) and words[position] not in _UNTOUCHED:
+        while position < len(words) and words[position] not in UNTOUCHED:
             taken, value = _option(words[position:])
             if taken:
                 target = target.plus(words[position].partition("=")[0], value)

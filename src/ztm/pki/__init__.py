@@ -8,6 +8,7 @@ from ztm.pki.authority import Authority
 from ztm.pki.certificates import check_ca, check_certificate, days_left, identity_of, key_matches, verify
 from ztm.pki.keys import check_private_key, check_public_key, fingerprint, kind_of, new_key, public_key, quantum_kinds
 from ztm.pki.permits import check_permit, format_permit, parse_permit
+from ztm.pki.signatures import check_signature, sign
 
 __all__ = [
     "Authority",
@@ -16,6 +17,7 @@ __all__ = [
     "check_permit",
     "check_private_key",
     "check_public_key",
+    "check_signature",
     "days_left",
     "fingerprint",
     "format_permit",
@@ -26,5 +28,6 @@ __all__ = [
     "parse_permit",
     "public_key",
     "quantum_kinds",
+    "sign",
     "verify",
 ]

@@ -7,12 +7,19 @@ from collections.abc import Mapping
 from urllib.parse import unquote
 
 from ztm.errors import TooLargeError
+from ztm.net.base import Headers
 from ztm.net.http1 import MAX_BODY, Answer
 from ztm.net.scope import ASGIApp, Message, Scope, check_target
 
 
 async def ask(
-    app: ASGIApp, method: str, target: str, body: bytes = b"", *, extensions: Mapping[str, object] | None = None
+    app: ASGIApp,
+    method: str,
+    target: str,
+    body: bytes = b"",
+    *,
+    extensions: Mapping[str, object] | None = None,
+    headers: Headers = (),
 ) -> Answer:
     """The answer of `app`, whatever its status is. `target` is a path with an optional query, percent-encoded.
 
@@ -22,11 +29,11 @@ async def ask(
         ZtmError: what the application itself lets out.
     """
     exchange = _Exchange(body)
-    await app(_scope(method, target, extensions or {}), exchange.receive, exchange.send)
+    await app(_scope(method, target, extensions or {}, headers), exchange.receive, exchange.send)
     return Answer(exchange.status, exchange.headers, b"".join(exchange.parts))
 
 
-def _scope(method: str, target: str, extensions: Mapping[str, object]) -> Scope:
+def _scope(method: str, target: str, extensions: Mapping[str, object], headers: Headers) -> Scope:
     raw_path, _, query = check_target(target).partition("?")
     return {
         "type": "http",
@@ -38,7 +45,7 @@ def _scope(method: str, target: str, extensions: Mapping[str, object]) -> Scope:
         "raw_path": raw_path.encode(),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": [],
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
         "client": None,
         "server": None,
         "extensions": dict(extensions),

@@ -120,6 +120,18 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessState:
+    """How an app with a process of its own is doing."""
+
+    state: str
+    """``starting``, ``running``, ``restarting`` or ``failed``."""
+    reason: str = ""
+    restarts: int = 0
+    confinement: str = ""
+    """What holds the process, in words; empty where its agent does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class AppInfo:
     """An app on an agent, as it tells its hub."""
 
@@ -131,6 +143,25 @@ class AppInfo:
     is_published: bool = False
     is_disabled: bool = False
     is_running: bool = False
+    runtime: str = ""
+    """``python`` of ours, ``pipyjs`` of v1's; empty where nobody knows. All from here on is unknown to v1."""
+    version: str = ""
+    title: str = ""
+    permissions: tuple[str, ...] | None = None
+    """What its owner granted it; None of one that was not installed as a signed package."""
+    digest: str = ""
+    previous: str = ""
+    """The version that it can go back to."""
+    process: ProcessState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """That an app's owner wants one package installed, and what it may do."""
+
+    digest: str
+    permissions: tuple[str, ...] | None = None
+    """None goes on with what was granted to the version that is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +171,7 @@ class AppChange:
     is_running: bool | None = None
     is_published: bool | None = None
     is_disabled: bool | None = None
+    consent: Consent | None = None
+    """Install the published package; v1's agents do so without being told."""
+    is_rolled_back: bool = False
+    """Go back to the version before."""

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from ztm.agent.api.apps import AppRoutes
+from ztm.agent.api.audit import AuditRoutes
 from ztm.agent.api.base import REFUSED, Meshes
 from ztm.agent.api.commands import serve_command
 from ztm.agent.api.contents import ContentRoutes
@@ -16,11 +17,17 @@ from ztm.agent.api.files import FileRoutes
 from ztm.agent.api.hubs import HubRoutes
 from ztm.agent.api.login import LoginRoutes
 from ztm.agent.api.meshes import MAX_PEM, MeshRoutes
+from ztm.agent.api.packages import PackageRoutes
 from ztm.agent.api.permits import PermitRoutes
 from ztm.agent.api.users import UserRoutes
 from ztm.agent.api.views import Build, VersionView
+from ztm.agent.apps.pages import AppPages
+from ztm.agent.local.passes import PASS, AppPlace
 from ztm.agent.state import State
-from ztm.net.asgi import ASGIApp, Receive, Scope, Send
+from ztm.apps.base import App
+from ztm.apps.catalog import PROVIDER
+from ztm.errors import NotFoundError
+from ztm.net.asgi import Receive, Scope, Send
 from ztm.rest.message import Request, Response
 from ztm.rest.router import Router
 from ztm.version import VERSION
@@ -37,11 +44,13 @@ def agent_api(agent: Meshes) -> Router:
     UserRoutes(agent).mount(router)
     HubRoutes(agent).mount(router)
     EndpointRoutes(agent).mount(router)
+    AuditRoutes(agent).mount(router)
     EventRoutes(agent.events).mount(router)
     LoginRoutes(agent).mount(router)
     FileRoutes(agent).mount(router)
     ContentRoutes(agent).mount(router)
     AppRoutes(agent).mount(router)
+    PackageRoutes(agent).mount(router)
     apps = _Apps(agent)
     router.add("CONNECT", f"{APP}/cli", apps.command, summary="Run a command of an app", tag="apps")
     router.mount(APP, apps)
@@ -104,21 +113,41 @@ class _OwnRoutes:
 
 
 class _Apps:
-    """Requests below an app's prefix go to the app itself, which is started when it does not run."""
+    """Requests below an app's prefix go to the app itself, which is started when it does not run.
+
+    Those of an app by others are contained, see `AppPages`: only what is built in answers as the agent does.
+    """
 
     def __init__(self, agent: Meshes) -> None:
         self._agent = agent
+        self._pages = AppPages()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         params: dict[str, str] = scope["path_params"]
         mesh = self._agent.mesh(params["mesh"])
-        mesh.apps.check_runs(params["provider"], params["app"])
-        app: ASGIApp = await mesh.host.user_api(params["provider"], params["app"])
-        await app(scope, receive, send)
+        provider, name = params["provider"], params["app"]
+
+        mesh.apps.check_runs(provider, name)
+
+        async def reach(scope: Scope, receive: Receive, send: Send) -> None:
+            await mesh.host.serve_user(provider, name, scope, receive, send)
+
+        if provider == PROVIDER and name in self._agent.factories:
+            if scope["extensions"].get(PASS):
+                raise NotFoundError(f"app {provider}/{name} has no page of its own")
+            await reach(scope, receive, send)
+            return
+        is_disabled = mesh.host.app(provider, name).is_disabled
+        installed = None if is_disabled else mesh.apps.installed(provider, name)
+        place = AppPlace(mesh.name, provider, name)
+        await self._pages.serve(place, installed, reach, scope, receive, send)
 
     async def command(self, request: Request) -> None:
         """Run a command of an app on the request's stream. Source: spec agent-api 9."""
         mesh = self._agent.mesh(request.params["mesh"])
         mesh.apps.check_runs(request.params["provider"], request.params["app"])
-        app = await mesh.host.running(request.params["provider"], request.params["app"])
-        await serve_command(request, app, mesh)
+
+        async def served(app: App) -> None:
+            await serve_command(request, app, mesh)
+
+        await mesh.host.use(request.params["provider"], request.params["app"], served)

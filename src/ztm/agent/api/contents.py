@@ -98,7 +98,7 @@ class ContentRoutes(MeshApi):
             raise TooLargeError(f"{path} has {announced} bytes, and files here may have {limit}")
         with mesh.files.incoming(path, limit) as incoming:
             pieces = aiter(request.stream())
-            while (piece := await _next(pieces)) is not None:
+            while (piece := await next_piece(pieces)) is not None:
                 await incoming.write(piece)
             await publishing.publish(mesh, path, incoming)
         return Response(201)
@@ -116,7 +116,7 @@ class ContentRoutes(MeshApi):
         return _content(request, await while_there(request, fetching))
 
 
-async def _next(pieces: Any) -> bytes | None:
+async def next_piece(pieces: Any) -> bytes | None:
     """The next piece of a body; None at its end.
 
     Raises:

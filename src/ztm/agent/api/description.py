@@ -16,7 +16,11 @@ from ztm.version import VERSION
 
 
 class _Nowhere:
-    """Stands for the context of an app that is only looked at: a factory does not use it (`AppFactory`)."""
+    """Stands for the context of an app that is only looked at: a factory may keep parts of it, and uses none."""
+
+    def __getattr__(self, name: str) -> "_Nowhere":
+        """Each part of it is of the same kind; nothing of it can be called."""
+        return self
 
 
 def describe(router: Router, factories: Mapping[str, AppFactory]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import msgspec
 
 from ztm.agent.local.guard import CALLER, LOGIN, SESSION
 from ztm.agent.local.login import BrowserSession, Login
+from ztm.agent.local.passes import AppPlace, entrance
+from ztm.errors import UsageError
 from ztm.rest.message import Request, Response
 from ztm.rest.route import Param
 from ztm.rest.router import Router
@@ -95,7 +97,11 @@ class LoginRoutes:
             self.enter_by_link,
             summary="Sign a browser in by a link, and show the page",
             params=(Param("code", str, "as the link has it"),),
-            statuses={303: "signed in", 403: "used, too old or unknown"},
+            query=(
+                Param("mesh", str, "with `app`: show the page of an app of this mesh instead"),
+                Param("app", str, "the app by others, as provider/name"),
+            ),
+            statuses={303: "signed in", 400: "malformed", 403: "used, too old or unknown"},
             headers={"set-cookie": "the session", "location": "the page"},
             tag="login",
             is_open=True,
@@ -116,9 +122,13 @@ class LoginRoutes:
         return _unkept(200, LoginView(True, session.csrf if session else ""), ("set-cookie", login.set_cookie(id_)))
 
     async def enter_by_link(self, request: Request) -> Response:
-        """Sign in by a link."""
-        id_ = self._host.login.enter_by_link(request.params["code"])
-        return _unkept(303, None, ("set-cookie", self._host.login.set_cookie(id_)), ("location", "/"))
+        """Sign in by a link, and go on to the page; to that of an app with a pass, as the cookie is not sent yet."""
+        place = _place(request.query.get("mesh", ""), request.query.get("app", ""))
+        login = self._host.login
+        id_ = login.enter_by_link(request.params["code"])
+        session = login.session([f"{login.cookie}={id_}"])
+        location = entrance(session, place) if session and place else "/"
+        return _unkept(303, None, ("set-cookie", login.set_cookie(id_)), ("location", location))
 
     async def link(self, _request: Request) -> Response:
         """Make a link."""
@@ -128,6 +138,20 @@ class LoginRoutes:
         """Sign out: the cookie is worth nothing any more, wherever a copy of it may be."""
         self._host.login.leave([request.headers.get("cookie", "")])
         return _unkept(204, None, ("set-cookie", self._host.login.drop_cookie()))
+
+
+def _place(mesh: str, app: str) -> AppPlace | None:
+    """The app whose page is to be shown; None for the agent's own.
+
+    Raises:
+        UsageError: it is not named as it should be.
+    """
+    if not mesh and not app:
+        return None
+    provider, _, name = app.partition("/")
+    if not (mesh and provider and name) or "/" in name:
+        raise UsageError("the page of an app is asked for by mesh=NAME&app=PROVIDER/NAME")
+    return AppPlace(mesh, provider, name)
 
 
 def _unkept(status: int, body: object, *headers: tuple[str, str]) -> Response:

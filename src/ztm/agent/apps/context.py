@@ -6,8 +6,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
-from ztm.agent.apps.audit import AuditLog
 from ztm.agent.apps.files import FileMesh, MeshFiles
+from ztm.agent.audit.log import AuditLog
 from ztm.agent.events.bus import Bus, Event
 from ztm.agent.hublink import HubLink
 from ztm.apps.base import AppFiles, Place

@@ -1,13 +1,15 @@
 """The package of an app: its files one behind the other, each as an HTTP/1.1 request, as v1 packs them.
 
 A package may come from anyone in the mesh. Unpacking writes below the given directory and nowhere else, follows
-no link, and stops at what is too much. What an app does is no concern of this module.
+no link, and stops at what is too much. What an app does, and who made it, is no concern of this module.
 
 Source: spec app-framework 6.
 """
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ztm.agent.files.content import Content
@@ -25,45 +27,133 @@ _HEAD_END = b"\r\n\r\n"
 _MAX_HEAD = 8 << 10
 
 
-def pack(folder: Path) -> Iterator[bytes]:
-    """All files below `folder`, piece by piece.
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of a package."""
+
+    path: str
+    """With its leading slash."""
+    start: int
+    """Where its content begins in the package."""
+    size: int
+
+    def pieces(self, package: Content) -> Iterator[bytes]:
+        """Its content, piece by piece.
+
+        Raises:
+            StorageError: the disk does not give it, or not all of it.
+        """
+        start, end = self.start, self.start + self.size
+        while start < end:
+            piece = package.read(start, min(PIECE, end - start))
+            if not piece:
+                raise StorageError(f"{self.path} cannot be read: the package is shorter than it was")
+            start += len(piece)
+            yield piece
+
+    def read(self, package: Content, limit: int) -> bytes:
+        """Its whole content.
+
+        Raises:
+            TooLargeError: it exceeds `limit` bytes.
+        """
+        if self.size > limit:
+            raise TooLargeError(f"{self.path} has {self.size} bytes; {limit} are allowed")
+        return b"".join(self.pieces(package))
+
+    def digest(self, package: Content) -> str:
+        """SHA-256 of its content, in hex."""
+        found = hashlib.sha256()
+        for piece in self.pieces(package):
+            found.update(piece)
+        return found.hexdigest()
+
+
+# ---------------------------------------------------------------------- packing
+
+
+def pack(folder: Path, is_left_out: Callable[[Path], bool] = lambda _: False) -> Iterator[bytes]:
+    """All files below `folder`, piece by piece, but those (and folders) that are left out.
 
     Raises:
         UsageError: there is none, too many, or one that cannot be in a package (a link, an odd name).
         StorageError: one cannot be read.
     """
-    files = sorted(_files(folder), key=lambda file: file.relative_to(folder).as_posix())
+    files = listed(folder, is_left_out)
     if not files:
         raise UsageError("No files to pack")
     for file in files:
         yield from _packed(folder, file)
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def listed(folder: Path, is_left_out: Callable[[Path], bool] = lambda _: False) -> list[Path]:
+    """The files of `folder` that would be packed, in their order.
+
+    Raises:
+        UsageError: one of them is a link.
+        TooLargeError: they are too many.
+    """
+    return sorted(_files(folder, is_left_out), key=lambda file: file.relative_to(folder).as_posix())
+
+
+def _files(folder: Path, is_left_out: Callable[[Path], bool]) -> Iterator[Path]:
     count = 0
     for root, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            path = Path(root, name)
+        folders[:] = [name for name in folders if not is_left_out(Path(root, name))]
+        files = [Path(root, name) for name in names if not is_left_out(Path(root, name))]
+        for path in (*(Path(root, name) for name in folders), *files):
             if path.is_symlink():
                 raise UsageError(f"{path.relative_to(folder)} is a link, which cannot be packed")
             count += 1
             if count > MAX_FILES:
                 raise TooLargeError(f"a package may have {MAX_FILES} files")
-        yield from (Path(root, name) for name in names)
+        yield from files
 
 
 def _packed(folder: Path, file: Path) -> Iterator[bytes]:
     path = "/" + file.relative_to(folder).as_posix()
-    check_member(path)
     content = Content(file)
-    yield f"POST {path} HTTP/1.1\r\ncontent-length: {content.size}\r\nconnection: keep-alive\r\n\r\n".encode()
-    start = 0
-    while start < content.size:
-        piece = content.read(start, min(PIECE, content.size - start))
-        if not piece:
-            raise StorageError(f"{path} has become shorter while it was packed")
-        start += len(piece)
-        yield piece
+    yield head(path, content.size)
+    yield from Member(path, 0, content.size).pieces(content)
+
+
+def head(path: str, size: int) -> bytes:
+    """What stands before a file's content.
+
+    Raises:
+        UsageError: no file of a package may have that path.
+    """
+    check_member(path)
+    return f"POST {path} HTTP/1.1\r\ncontent-length: {size}\r\nconnection: keep-alive\r\n\r\n".encode()
+
+
+# ---------------------------------------------------------------------- taking apart
+
+
+def members(package: Content) -> list[Member]:
+    """The files of `package`, in its order; each path is there once and below its folder.
+
+    Raises:
+        UsageError: the package is malformed, or names a file that may not be.
+        TooLargeError: it has too many files, or too large ones.
+    """
+    found: dict[str, Member] = {}
+    start, total = 0, 0
+    while start < package.size:
+        path, size, length = _head(package, start)
+        total += size
+        if len(found) >= MAX_FILES or total > MAX_BYTES:
+            raise TooLargeError(f"the package has more than {MAX_FILES} files, or {MAX_BYTES} bytes in them")
+        if path in found:
+            raise UsageError(f"malformed package: {path!r} comes twice")
+        start += length
+        if size > package.size - start:
+            raise UsageError(f"malformed package: it ends within {path!r}")
+        found[path] = Member(path, start, size)
+        start += size
+    if not found:
+        raise UsageError("malformed package: there is no file in it")
+    return list(found.values())
 
 
 def unpack(package: Content, folder: Path) -> int:
@@ -74,24 +164,10 @@ def unpack(package: Content, folder: Path) -> int:
         TooLargeError: it has too many files, or too large ones.
         StorageError: the disk does not take them.
     """
-    start, count, total = 0, 0, 0
-    seen: set[str] = set()
-    while start < package.size:
-        path, size, head = _head(package, start)
-        count, total = count + 1, total + size
-        if count > MAX_FILES or total > MAX_BYTES:
-            raise TooLargeError(f"the package has more than {MAX_FILES} files, or {MAX_BYTES} bytes in them")
-        if path in seen:
-            raise UsageError(f"malformed package: {path!r} comes twice")
-        seen.add(path)
-        start += head
-        if size > package.size - start:
-            raise UsageError(f"malformed package: it ends within {path!r}")
-        _write(package, start, size, folder / path[1:])
-        start += size
-    if not count:
-        raise UsageError("malformed package: there is no file in it")
-    return count
+    found = members(package)
+    for member in found:
+        _write(package, member, folder / member.path[1:])
+    return len(found)
 
 
 def _head(package: Content, start: int) -> tuple[str, int, int]:
@@ -122,21 +198,24 @@ def check_member(path: str) -> None:
     Raises:
         UsageError: it may not.
     """
-    parts = path.split("/")[1:]
-    is_odd = any(character in "\\:\x7f" or character < " " for character in path)
-    if is_odd or len(path) > MAX_PATH or any(not part or part in (".", "..") or len(part) > 128 for part in parts):
+    first, *parts = path.split("/")
+    is_odd = bool(first) or any(character in "\\:\x7f" or character < " " for character in path)
+    is_odd = is_odd or any("\ud800" <= character <= "\udfff" for character in path)  # a file name that is no UTF-8
+    if is_odd or len(path) > MAX_PATH or not parts or any(not _is_part(part) for part in parts):
         raise UsageError(f"malformed package: {path[:80]!r} is not a path that a file of it may have")
 
 
-def _write(package: Content, start: int, size: int, target: Path) -> None:
-    end = start + size
+def _is_part(part: str) -> bool:
+    return bool(part) and part not in (".", "..") and len(part) <= 128
+
+
+def _write(package: Content, member: Member, target: Path) -> None:
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         with os.fdopen(os.open(target, flags, 0o600), "wb") as file:
-            while start < end and (piece := package.read(start, min(PIECE, end - start))):
+            for piece in member.pieces(package):
                 file.write(piece)
-                start += len(piece)
             file.flush()
             os.fsync(file.fileno())
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:

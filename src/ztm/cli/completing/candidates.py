@@ -45,6 +45,7 @@ OBJECTS = {
     "hub": "hub",
     "endpoint": "endpoint",
     "ep": "endpoint",
+    "audit": "endpoint",
     "file": "file",
     "app": "app",
     "user": "user",
