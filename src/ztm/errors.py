@@ -72,7 +72,7 @@ class TooLargeError(ZtmError):
 
 
 class UnusableError(ZtmError):
-    """What was given is well formed, and nothing that can be used here (an app of another kind, a stranger's package)."""
+    """What was given is well formed, and cannot be used here (an app of another kind, a package by a stranger)."""
 
     status = 422
 

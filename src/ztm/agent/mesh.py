@@ -9,17 +9,11 @@ import logging
 import shutil
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ztm import pki
 from ztm.agent.answers import Answers
-from ztm.agent.apps.context import MeshContext
-from ztm.agent.apps.directory import Apps
-from ztm.agent.apps.host import AppHost
-from ztm.agent.apps.installation import Installations
-from ztm.agent.apps.installed import Installed
-from ztm.agent.apps.packages import Packages
+from ztm.agent.apps.room import AppRoom
 from ztm.agent.audit.log import AuditLog
 from ztm.agent.config import AgentConfig
 from ztm.agent.credentials import credentials, renewed
@@ -32,16 +26,13 @@ from ztm.agent.hubs import Hubs
 from ztm.agent.keeper import Keeper
 from ztm.agent.standing import Standing
 from ztm.agent.state import Health, State
-from ztm.apps.base import App, AppContext, AppFactory, Neighbourly
-from ztm.errors import CertificateError, ConflictError, ForbiddenError, NotFoundError, UnreachableError, ZtmError
+from ztm.apps.base import AppFactory
+from ztm.errors import CertificateError, ConflictError, ForbiddenError, UnreachableError, ZtmError
 from ztm.logs import about
 from ztm.model import Address, Endpoint, HubInfo
-from ztm.net.asgi import PEER, ASGIApp
+from ztm.net.asgi import ASGIApp
 from ztm.net.base import Exchange, Network, TlsConfig
-from ztm.net.http1 import Answer
-from ztm.rest.inprocess import ask
 from ztm.store.agent import AgentStore, MeshRow
-from ztm.store.files import secure_directory
 from ztm.wire import codec, paths
 from ztm.wire.records import LogEntry
 
@@ -81,9 +72,8 @@ class Mesh:
             limits=config.audit,
             tell=lambda: self.events.publish(Event(type="audit", mesh=row.name)),
         )
-        self.host = AppHost(row.name, lambda: self.user, store, network, factories, self._context)
-        packages, installations = Packages(self._directory / "apps", self), Installations(self._directory / "apps")
-        self.apps = Apps(row.name, self.host, packages, installations, store, lambda: self.user, self._process_app)
+        room = AppRoom(self, self._directory, config, store, factories)
+        self.host, self.apps = room.host, room.apps
         self._own = LinkSelf(row.endpoint_id, row.endpoint_name, row.labels, TlsConfig(ca="", certificate="", key=""))
         self._hubs = Hubs(row, store, network, self.standing.log)
         self._keeper = Keeper(network, self._hubs.chooser, self._dial, self._work, self.standing.turn)
@@ -358,44 +348,6 @@ class Mesh:
 
     def _requests(self, link: HubLink, is_control: bool) -> ASGIApp:
         return Answers(self, link, is_control=is_control).router()
-
-    def _context(self, provider: str, app: str, logger: "logging.LoggerAdapter[logging.Logger]") -> MeshContext:
-        return MeshContext(self, self._store, provider, app, logger)
-
-    async def ask_app(self, provider: str, app: str, method: str, target: str, body: bytes) -> Answer:
-        """Ask an app of this endpoint on behalf of another one.
-
-        Raises:
-            NotFoundError: there is none, or it answers no other app.
-            UnreachableError: it is disabled, or does not start.
-        """
-
-        async def asked(running: object) -> Answer:
-            if not isinstance(running, Neighbourly):
-                raise NotFoundError(f"app {provider}/{app} answers no other app")
-            return await ask(running.self_api, method, target, body, extensions={PEER: None})
-
-        return await self.host.use(provider, app, asked)
-
-    def app_directory(self, provider: str, app: str) -> Path:
-        """An app's own directory, made if need be.
-
-        Raises:
-            StorageError: it cannot be made.
-        """
-        directory = self._directory / "appdata" / provider / app
-        secure_directory(directory)
-        return directory
-
-    def _process_app(self, installed: Installed) -> AppFactory:
-        """What runs an installed app; imported when the first one is made, since many agents have none."""
-
-        def make(context: AppContext) -> App:
-            from ztm.agent.apps.process.app import process_app
-
-            return process_app(installed, is_confined=not self._config.unconfined_apps)(context)
-
-        return make
 
     def remove_files(self) -> None:
         """Delete this mesh's directory, after `close`."""

@@ -59,10 +59,14 @@ class Meshlike(FileMesh, Protocol):
     def link(self) -> HubLink:
         """The link to the attached hub."""
 
-    async def ask_app(self, provider: str, app: str, method: str, target: str, body: bytes) -> Answer:
-        """Ask an app of this endpoint for another one."""
 
-    def app_directory(self, provider: str, app: str) -> Path:
+class Neighbours(Protocol):
+    """What a context needs of the other apps of its endpoint."""
+
+    async def ask(self, provider: str, app: str, method: str, target: str, body: bytes) -> Answer:
+        """Ask one of them."""
+
+    def directory_of(self, provider: str, app: str) -> Path:
         """An app's own directory, made if need be."""
 
 
@@ -73,11 +77,13 @@ class MeshContext:
         self,
         mesh: Meshlike,
         store: AgentStore,
+        room: Neighbours,
         provider: str,
         app: str,
         log: "logging.LoggerAdapter[logging.Logger]",
     ) -> None:
         self._mesh = mesh
+        self._room = room
         self._provider = provider
         self._app = app
         self.mesh = mesh.name
@@ -121,12 +127,12 @@ class MeshContext:
 
     def directory(self) -> Path:
         """See `AppContext`."""
-        return self._mesh.app_directory(self._provider, self._app)
+        return self._room.directory_of(self._provider, self._app)
 
     async def ask(self, app: str, method: str, target: str, body: bytes = b"") -> Answer:
         """See `AppContext`."""
         provider, _, name = app.rpartition("/")
-        return await self._mesh.ask_app(provider or PROVIDER, name, method, target, body)
+        return await self._room.ask(provider or PROVIDER, name, method, target, body)
 
     async def connect(self, endpoint: str) -> Exchange:
         """See `AppContext`."""
