@@ -8,25 +8,23 @@ Source: spec apps-network 6.
 
 import msgspec
 
+from ztm.apps.appinfo import mount_appinfo
 from ztm.apps.base import AppContext
+from ztm.apps.callers import by_owner, peer_of
 from ztm.apps.command import Console
 from ztm.apps.commandline import run_command
 from ztm.apps.owner import PREFIX, at_owner
 from ztm.apps.port.exit import Asked
-from ztm.apps.port.forms import AppInfo, Config, Place, PortShown, stored
+from ztm.apps.port.forms import Config, PortShown, stored
 from ztm.apps.port.model import check_protocol, parse_target
 from ztm.apps.port.service import Ports
 from ztm.apps.streams.figures import Totals
 from ztm.apps.streams.limits import LIMITS, StreamLimits
-from ztm.core.access import check_use
-from ztm.errors import ForbiddenError
-from ztm.model import Peer
 from ztm.rest.message import JSON, Request, Response
 from ztm.rest.router import Handler, Router
 from ztm.wire.codec import encode_endpoints
 from ztm.wire.paths import PORT_CONFIG, PORT_TARGET, PORTS
 
-NAME, PROVIDER = "port", "ztm"
 _SAVED = {201: "saved; a port may still wait to be free", 507: "it could not be saved, and nothing changed"}
 _ENTERED = {
     400: "no such protocol, or no host:port",
@@ -87,7 +85,7 @@ class PortApp:
     def _user_routes(self) -> Router:
         """What the local user may ask of this and, through the mesh, of other endpoints."""
         router = Router()
-        router.add("GET", "/api/appinfo", self._info, summary="Which app this is, and where", answer=AppInfo)
+        mount_appinfo(router, self._context, "port")
         router.add("GET", "/api/endpoints", self._endpoints, summary="The endpoints of the mesh")
         config, ports = PREFIX + PORT_CONFIG.removeprefix("/api"), PREFIX + PORTS.removeprefix("/api")
         change = at_owner(self._context, self._change, body=self._checked)
@@ -102,7 +100,10 @@ class PortApp:
     def _peer_routes(self) -> Router:
         """What other endpoints may ask of this one."""
         router = Router()
-        owner = self._by_owner
+
+        def owner(handler: Handler) -> Handler:
+            return by_owner(self._context, handler)
+
         router.add("GET", PORT_CONFIG, owner(self._config), summary="Ports and access list", answer=Config)
         router.add(
             "POST",
@@ -117,18 +118,7 @@ class PortApp:
         router.add("CONNECT", PORT_TARGET, self._enter, summary="Reach a target", statuses=_ENTERED)
         return router
 
-    def _by_owner(self, handler: Handler) -> Handler:
-        async def run(request: Request) -> Response | None:
-            check_use(self._context.user, (), _peer(request).user, "the ports of this endpoint")
-            return await handler(request)
-
-        return run
-
     # ------------------------------------------------------------------ handlers
-
-    async def _info(self, _request: Request) -> Response:
-        place = self._context.place
-        return Response(body=AppInfo(NAME, PROVIDER, self._context.user, Place(place.id, place.name)))
 
     async def _endpoints(self, _request: Request) -> Response:
         return Response(body=encode_endpoints(await self._context.endpoints()), content_type=JSON)
@@ -150,15 +140,9 @@ class PortApp:
     async def _enter(self, request: Request) -> None:
         """Take a peer's stream to a target; accepted only once that is reached."""
         protocol = check_protocol(request.params["proto"])
-        asked = Asked(_peer(request), protocol, parse_target(request.params["target"]))
+        asked = Asked(peer_of(request), protocol, parse_target(request.params["target"]))
         carry = self._ports.exit.carry if protocol == "tcp" else self._ports.exit.carry_datagrams
         await carry(asked, request.upgrade.accept)
-
-
-def _peer(request: Request) -> Peer:
-    if request.peer is None:
-        raise ForbiddenError("the caller's user is not known")
-    return request.peer
 
 
 APP = PortApp

@@ -13,6 +13,7 @@ from uuid import UUID
 from ztm.apps.command import AppCommand, AppCommands
 from ztm.apps.formats import NO_HEADERS, OUTPUT, Listing
 from ztm.apps.grammar import Arguments, Command, Option
+from ztm.apps.text import with_names
 from ztm.errors import NotFoundError, RefusedError
 from ztm.model import Address
 
@@ -42,7 +43,8 @@ async def get_ports(context: AppCommand, arguments: Arguments) -> None:
 
     def row(one: Mapping[str, Any]) -> tuple[object, ...]:
         via = str(one.get("via") or "")
-        return (_protocol(one), one["listen"], names.get(via) or via, one["target"], *_status(one))
+        status, reason = _status(one)
+        return (_protocol(one), one["listen"], names.get(via) or via, one["target"], status, with_names(reason, names))
 
     headings = ("PROTOCOL", "LISTEN", "VIA", "TARGET", "STATUS", "ERROR")
     listing = Listing(found, headings, row, _WIDE, _wide, lambda one: f"{_protocol(one)}/{one['listen']}")
@@ -79,8 +81,13 @@ async def get_acl(context: AppCommand, arguments: Arguments) -> None:
         return (_protocol(one), one["address"], one.get("port") or ALL_PORTS, _users(one))
 
     headings = ("PROTOCOL", "ADDRESS", "PORT", "USERS")
-    listing = Listing(config["acl"], headings, row, name=lambda one: f"{_protocol(one)}/{one['address']}")
+    listing = Listing(config["acl"], headings, row, name=_acl_name)
     await context.show(listing, arguments)
+
+
+def _acl_name(one: Mapping[str, Any]) -> str:
+    port = f":{one['port']}" if one.get("port") else ""
+    return f"{_protocol(one)}/{one['address']}{port}"
 
 
 def _users(one: Mapping[str, Any]) -> str:

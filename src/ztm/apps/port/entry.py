@@ -69,14 +69,15 @@ class Entry:
     async def _carry(self, client: Client, trail: Trail) -> str:
         """Join the client with the target; or why that cannot be."""
         via = trail.target = self.port.via
+        early = Early(client, self._limits.early_bytes)
         try:
             if via == self._context.place.id:
                 here = _Here(self._exit, self.port)
                 await client.join_here(here, own_peer(self._context, client.address), b"")
                 return ""
-            stream = await self._reach.ask(via, Early(client, self._limits.early_bytes))
+            stream = await self._reach.ask(via, early)
         except ZtmError as error:
-            if client.is_over:
+            if client.is_over or early.broken is not None:
                 trail.reason = "the client left"
                 return ""  # that is no failure of the exit
             trail.is_allowed = not isinstance(error, ForbiddenError)

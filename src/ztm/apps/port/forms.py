@@ -94,22 +94,6 @@ class PortShown(PortForm, kw_only=True):
     lastError: ErrorShown | UnsetType = UNSET
 
 
-class Place(Struct):
-    """The endpoint that answers."""
-
-    id: str
-    name: str
-
-
-class AppInfo(Struct):
-    """Which app this is, and where (spec agent-api 9)."""
-
-    name: str
-    provider: str
-    username: str
-    endpoint: Place
-
-
 def port_form(port: Port) -> PortForm:
     """A port as it is stored."""
     return PortForm(str(port.listen), port.via, str(port.target), port.protocol, port.idle)

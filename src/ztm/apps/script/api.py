@@ -4,13 +4,15 @@ It says which path leads where and who may change settings; who may have scripts
 Source: spec apps-network 4.2 and 4.3.
 """
 
+from ztm.apps.appinfo import mount_appinfo
 from ztm.apps.base import AppContext
+from ztm.apps.callers import by_owner
 from ztm.apps.command import Console
 from ztm.apps.commandline import run_command
 from ztm.apps.owner import PREFIX, at_owner
 from ztm.apps.script.entry import Entry
 from ztm.apps.script.exit import Exit
-from ztm.apps.script.forms import ScriptAppInfo, SettingsBody, SettingsShown
+from ztm.apps.script.forms import SettingsBody, SettingsShown
 from ztm.apps.script.handlers import CUT_HEADER, STATUS_HEADER, Handlers
 from ztm.apps.script.limits import LIMITS, ScriptLimits
 from ztm.apps.script.service import Scripts
@@ -45,7 +47,7 @@ class ScriptApp:
         self._scripts = Scripts(context, self.exit)
         handlers = Handlers(context, self._scripts, self.exit, self.entry, limits)
         self.user_api = user_routes(context, handlers)
-        self.peer_api = peer_routes(handlers)
+        self.peer_api = peer_routes(context, handlers)
 
     async def command(self, console: Console) -> int:
         """Run one ``ztm script ...``.
@@ -79,7 +81,7 @@ def user_routes(context: AppContext, handlers: Handlers) -> Router:
     """What the local user may ask of this and, through the mesh, of other endpoints."""
     router = Router()
     config = PREFIX + SCRIPT_CONFIG.removeprefix("/api")
-    router.add("GET", "/api/appinfo", handlers.info, summary="Which app this is, and where", answer=ScriptAppInfo)
+    mount_appinfo(router, context, "script")
     _add_settings(router, config, at_owner(context, handlers.settings), at_owner(context, handlers.change))
     router.add(
         "POST",
@@ -95,11 +97,11 @@ def user_routes(context: AppContext, handlers: Handlers) -> Router:
     return router
 
 
-def peer_routes(handlers: Handlers) -> Router:
+def peer_routes(context: AppContext, handlers: Handlers) -> Router:
     """What other endpoints may ask of this one."""
     router = Router()
-    owner = handlers.by_owner
-    _add_settings(router, SCRIPT_CONFIG, owner(handlers.settings), owner(handlers.change))
+    settings, change = by_owner(context, handlers.settings), by_owner(context, handlers.change)
+    _add_settings(router, SCRIPT_CONFIG, settings, change)
     router.add("CONNECT", SCRIPT, handlers.enter, summary="Run a script", query=_QUERY, statuses=_RUN)
     router.add("POST", SCRIPT, handlers.refuse, summary="v1's form", statuses={415: "only Python is run here"})
     return router

@@ -46,22 +46,6 @@ class SettingsBody(Struct):
         )
 
 
-class Here(Struct):
-    """The endpoint that answers."""
-
-    id: str
-    name: str
-
-
-class ScriptAppInfo(Struct):
-    """Which app this is, and where (spec agent-api 9)."""
-
-    name: str
-    provider: str
-    username: str
-    endpoint: Here
-
-
 def stored(settings: Settings) -> StoredSettings:
     """The settings as they are stored."""
     return StoredSettings(settings.is_allowed, list(settings.users), settings.limit, settings.max_runs)

@@ -8,19 +8,18 @@ from collections.abc import Coroutine
 from typing import Any
 
 from ztm.apps.base import AppContext
+from ztm.apps.callers import peer_of
 from ztm.apps.script.client import Kept
 from ztm.apps.script.entry import EXT, EXT_HEADER, Entry
 from ztm.apps.script.exit import Exit
-from ztm.apps.script.forms import Here, ScriptAppInfo, SettingsBody, shown
+from ztm.apps.script.forms import SettingsBody, shown
 from ztm.apps.script.limits import ScriptLimits
 from ztm.apps.script.model import MAX_SCRIPT, Order
 from ztm.apps.script.service import Scripts
-from ztm.errors import BrokenStreamError, ForbiddenError, UsageError
+from ztm.errors import BrokenStreamError, UsageError
 from ztm.model import Peer, check_uuid
 from ztm.rest.message import BINARY, TEXT, Request, Response
-from ztm.rest.router import Handler
 
-NAME, PROVIDER = "script", "ztm"
 PYTHON_ONLY = "this endpoint runs Python scripts only\n"
 STATUS_HEADER = "ztm-status"
 """Exit status of a script, in the answer to the local user."""
@@ -37,21 +36,6 @@ class Handlers:
         self._exit = exit_
         self._entry = entry
         self._limits = limits
-
-    def by_owner(self, handler: Handler) -> Handler:
-        """Wrap a handler so that it serves peers of the own user only."""
-
-        async def run(request: Request) -> Response | None:
-            if (peer := _peer(request)).user != self._context.user:
-                raise ForbiddenError(f"only user {self._context.user} may do this here, and you are {peer.user}")
-            return await handler(request)
-
-        return run
-
-    async def info(self, request: Request) -> Response:  # noqa: ARG002
-        """Which app this is, and where."""
-        place = self._context.place
-        return Response(body=ScriptAppInfo(NAME, PROVIDER, self._context.user, Here(place.id, place.name)))
 
     # ------------------------------------------------------------------ settings
 
@@ -83,7 +67,7 @@ class Handlers:
         order = Order.parse(request.query)
         if order.language != "python":
             raise UsageError(PYTHON_ONLY.strip())
-        await self._exit.serve(_peer(request), order, lambda: request.upgrade.accept([(EXT_HEADER, EXT)]))
+        await self._exit.serve(peer_of(request), order, lambda: request.upgrade.accept([(EXT_HEADER, EXT)]))
 
     async def refuse(self, request: Request) -> Response:  # noqa: ARG002
         """A caller of v1, whose command line prints this; the stream then ends (spec apps-network 7 rule 1)."""
@@ -107,9 +91,3 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, int]) -> int:
         for task in (working, leaving):
             task.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-def _peer(request: Request) -> Peer:
-    if request.peer is None:
-        raise ForbiddenError("the caller's user is not known")
-    return request.peer

@@ -5,12 +5,14 @@ It says which path leads where; who may have a session is decided in `service`, 
 Source: spec apps-network 3.2.
 """
 
+from ztm.apps.appinfo import mount_appinfo
 from ztm.apps.base import AppContext
+from ztm.apps.callers import by_owner
 from ztm.apps.command import Console
 from ztm.apps.commandline import run_command
 from ztm.apps.owner import PREFIX, at_owner
 from ztm.apps.terminal.entry import Entry
-from ztm.apps.terminal.forms import AppInfo, ConfigBody, ConfigShown, EndpointShown
+from ztm.apps.terminal.forms import ConfigBody, ConfigShown, EndpointShown
 from ztm.apps.terminal.handlers import Handlers
 from ztm.apps.terminal.service import Terminals
 from ztm.apps.terminal.webpage import Page
@@ -39,7 +41,7 @@ class TerminalApp:
         self._entry = Entry(context, self._terminals)
         handlers = Handlers(context, self._terminals)
         self.user_api = user_routes(context, handlers, Page(context, self._entry))
-        self.peer_api = peer_routes(handlers)
+        self.peer_api = peer_routes(context, handlers)
 
     async def command(self, console: Console) -> int:
         """Run one ``ztm terminal ...``.
@@ -71,7 +73,7 @@ class TerminalApp:
 def user_routes(context: AppContext, handlers: Handlers, page: Page) -> Router:
     """What the local user may ask of this and, through the mesh, of other endpoints."""
     router = Router()
-    router.add("GET", "/api/appinfo", handlers.info, summary="Which app this is, and where", answer=AppInfo)
+    mount_appinfo(router, context, "terminal")
     router.add(
         "GET", "/api/endpoints", handlers.endpoints, summary="The endpoints of the mesh", answer=list[EndpointShown]
     )
@@ -81,10 +83,10 @@ def user_routes(context: AppContext, handlers: Handlers, page: Page) -> Router:
     return router
 
 
-def peer_routes(handlers: Handlers) -> Router:
+def peer_routes(context: AppContext, handlers: Handlers) -> Router:
     """What other endpoints may ask of this one."""
     router = Router()
-    _add_config(router, TERMINAL_CONFIG, handlers.by_owner(handlers.config), handlers.configure_for_peer)
+    _add_config(router, TERMINAL_CONFIG, by_owner(context, handlers.config), handlers.configure_for_peer)
     router.add("CONNECT", SHELL, handlers.shell, summary="A session", statuses=_SERVED)
     return router
 

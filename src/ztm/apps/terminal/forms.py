@@ -68,22 +68,6 @@ class EndpointShown(Struct):
     isLocal: bool
 
 
-class Place(Struct):
-    """The endpoint that answers."""
-
-    id: str
-    name: str
-
-
-class AppInfo(Struct):
-    """Which app this is, and where (spec agent-api 9)."""
-
-    name: str
-    provider: str
-    username: str
-    endpoint: Place
-
-
 def config_shown(settings: Settings, account: str, sessions: int) -> ConfigShown:
     """All that is set, for the owner."""
     return ConfigShown(

@@ -6,7 +6,8 @@ Source: spec apps-network 3.2.
 """
 
 from ztm.apps.base import AppContext
-from ztm.apps.terminal.forms import AppInfo, ConfigBody, EndpointShown, Place
+from ztm.apps.callers import peer_of
+from ztm.apps.terminal.forms import ConfigBody, EndpointShown
 from ztm.apps.terminal.links import Link, StreamLink
 from ztm.apps.terminal.model import EXTENSION, VERSION, Ask
 from ztm.apps.terminal.plain import REFUSED, PlainCaller
@@ -14,9 +15,6 @@ from ztm.apps.terminal.service import Terminals
 from ztm.errors import BrokenStreamError, ForbiddenError, ZtmError
 from ztm.model import Peer
 from ztm.rest.message import Request, Response
-from ztm.rest.router import Handler
-
-NAME, PROVIDER = "terminal", "ztm"
 
 
 class Handlers:
@@ -25,20 +23,6 @@ class Handlers:
     def __init__(self, context: AppContext, terminals: Terminals) -> None:
         self._context = context
         self._terminals = terminals
-
-    def by_owner(self, handler: Handler) -> Handler:
-        """Wrap a handler so that it serves peers of the own user only."""
-
-        async def run(request: Request) -> Response | None:
-            self._terminals.check_owner(_peer(request))
-            return await handler(request)
-
-        return run
-
-    async def info(self, request: Request) -> Response:  # noqa: ARG002
-        """Which app this is, and where."""
-        place = self._context.place
-        return Response(body=AppInfo(NAME, PROVIDER, self._context.user, Place(place.id, place.name)))
 
     async def endpoints(self, request: Request) -> Response:  # noqa: ARG002
         """The endpoints of the mesh."""
@@ -57,11 +41,11 @@ class Handlers:
 
     async def configure_for_peer(self, request: Request) -> Response:
         """The same for another endpoint, if it is the owner's."""
-        return Response(201, self._terminals.change(await request.json(ConfigBody), _peer(request)))
+        return Response(201, self._terminals.change(await request.json(ConfigBody), peer_of(request)))
 
     async def shell(self, request: Request) -> None:
         """Take a peer's stream into a session; v1's gets bare bytes, and text for a refusal (weakness M5)."""
-        peer, upgrade = _peer(request), request.upgrade
+        peer, upgrade = peer_of(request), request.upgrade
         if request.query.get("ext") == VERSION:
 
             def accept() -> Link:
@@ -76,9 +60,3 @@ class Handlers:
         except ZtmError as error:
             said = REFUSED if isinstance(error, ForbiddenError) else f"ztm: {error}\n".encode()
             await upgrade.accept().write(said)
-
-
-def _peer(request: Request) -> Peer:
-    if request.peer is None:
-        raise ForbiddenError("the caller's user is not known")
-    return request.peer

@@ -8,14 +8,15 @@ Source: spec apps-network 1.2 and 1.3.
 
 from collections.abc import Callable
 
+from ztm.apps.appinfo import mount_appinfo
 from ztm.apps.base import AppContext
+from ztm.apps.callers import by_owner
 from ztm.apps.command import Console
 from ztm.apps.commandline import run_command
 from ztm.apps.owner import PREFIX, at_owner
 from ztm.apps.streams.limits import LIMITS, StreamLimits
 from ztm.apps.tunnel.figures import Figures
 from ztm.apps.tunnel.forms import (
-    AppInfo,
     InboundBody,
     InboundShown,
     OutboundBody,
@@ -55,7 +56,7 @@ class TunnelApp:
         self._figures = Figures(self._tunnels)
         handlers = Handlers(context, self._tunnels)
         self.user_api = user_routes(context, handlers, self._forward)
-        self.peer_api = peer_routes(handlers, self._forward)
+        self.peer_api = peer_routes(context, handlers, self._forward)
 
     async def command(self, console: Console) -> int:
         """Run one ``ztm tunnel ...``.
@@ -92,7 +93,7 @@ class TunnelApp:
 def user_routes(context: AppContext, handlers: Handlers, forward: Forward) -> Router:
     """What the local user may ask of this and, through the mesh, of other endpoints."""
     router = Router()
-    router.add("GET", "/api/appinfo", handlers.info, summary="Which app this is, and where", answer=AppInfo)
+    mount_appinfo(router, context, "tunnel")
     router.add("GET", "/api/tunnels", handlers.tunnels, summary="The tunnels of the mesh", answer=list[TunnelShown])
     router.add("GET", "/api/tunnels/{proto}/{name}", handlers.tunnel, summary="One tunnel", answer=TunnelShown)
 
@@ -113,10 +114,13 @@ def user_routes(context: AppContext, handlers: Handlers, forward: Forward) -> Ro
     return router
 
 
-def peer_routes(handlers: Handlers, forward: Forward) -> Router:
+def peer_routes(context: AppContext, handlers: Handlers, forward: Forward) -> Router:
     """What other endpoints may ask of this one."""
     router = Router()
-    owner = handlers.by_owner
+
+    def owner(handler: Handler) -> Handler:
+        return by_owner(context, handler)
+
     _add_reading(router, "/api", owner, handlers)
     _add_closing(router, "/api", owner, handlers)
     _add_opening(router, "/api", owner(handlers.open_inbound), owner(handlers.open_outbound))

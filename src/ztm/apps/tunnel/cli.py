@@ -107,8 +107,8 @@ async def describe(context: AppCommand, arguments: Arguments) -> None:
     protocol, name = _protocol_and_name(arguments, kind)
     found = await _find(context, kind, protocol, name)
     lines = await (tunnel_lines(context, found) if kind == "tunnel" else end_lines(context, kind, found))
-    title = f"{kind.capitalize()} {protocol}/{name}"
-    await context.show(Description(found, "\n".join([title, *lines]), f"{protocol}/{name}"), arguments)
+    shown = await context.named("\n".join([f"{kind.capitalize()} {protocol}/{name}", *lines]))
+    await context.show(Description(found, shown, f"{protocol}/{name}"), arguments)
 
 
 async def open_inbound(context: AppCommand, arguments: Arguments) -> None:

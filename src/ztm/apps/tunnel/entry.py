@@ -122,7 +122,7 @@ class Entry:
             try:
                 await self._join(client, endpoint, early, trail)
             except ZtmError as error:
-                if client.is_over:
+                if client.is_over or early.broken is not None:
                     trail.reason = "the client left"
                     return ""  # that is no failure of the exit
                 self._failed(endpoint, error)

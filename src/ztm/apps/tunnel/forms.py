@@ -133,22 +133,6 @@ class TunnelShown(Struct):
     outbound: list[dict[str, Any]]
 
 
-class Place(Struct):
-    """The endpoint that answers."""
-
-    id: str
-    name: str
-
-
-class AppInfo(Struct):
-    """Which app this is, and where (spec agent-api 9)."""
-
-    name: str
-    provider: str
-    username: str
-    endpoint: Place
-
-
 def inbound_body(inbound: Inbound) -> InboundBody:
     """The body that asks for `inbound`."""
     listens = [Listen(ip=one.host, port=one.port) for one in inbound.listens]

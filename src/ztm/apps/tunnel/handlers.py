@@ -8,24 +8,20 @@ Source: spec apps-network 1.2 and 1.3.
 import msgspec
 
 from ztm.apps.base import AppContext
+from ztm.apps.callers import peer_of
 from ztm.apps.tunnel.exit import Exit
 from ztm.apps.tunnel.forms import (
-    AppInfo,
     InboundBody,
     OutboundBody,
-    Place,
     inbound_body,
     outbound_body,
 )
 from ztm.apps.tunnel.model import Key
 from ztm.apps.tunnel.overview import tunnels
 from ztm.apps.tunnel.service import Tunnels
-from ztm.errors import ForbiddenError, NotFoundError
-from ztm.model import Peer
+from ztm.errors import NotFoundError
 from ztm.rest.message import Request, Response
-from ztm.rest.router import Handler
 
-NAME, PROVIDER = "tunnel", "ztm"
 OWNER_VIEW = "view=owner"
 """Query with which the owner asks for an outbound to look at, rather than to choose an exit as v1 does."""
 
@@ -37,23 +33,7 @@ class Handlers:
         self._context = context
         self._tunnels = service
 
-    def by_owner(self, handler: Handler) -> Handler:
-        """Wrap a handler so that it serves peers of the own user only."""
-
-        async def run(request: Request) -> Response | None:
-            peer = _peer(request)
-            if peer.user != self._context.user:
-                raise ForbiddenError(f"only user {self._context.user} may do this here, and you are {peer.user}")
-            return await handler(request)
-
-        return run
-
     # ------------------------------------------------------------------ mesh
-
-    async def info(self, request: Request) -> Response:  # noqa: ARG002
-        """Which app this is, and where."""
-        place = self._context.place
-        return Response(body=AppInfo(NAME, PROVIDER, self._context.user, Place(place.id, place.name)))
 
     async def tunnels(self, request: Request) -> Response:  # noqa: ARG002
         """All tunnels of the mesh."""
@@ -106,7 +86,7 @@ class Handlers:
 
     async def outbounds_for_peer(self, request: Request) -> Response:
         """The outbounds of this endpoint that a peer may use."""
-        peer = _peer(request)
+        peer = peer_of(request)
         exits = self._tunnels.exits.values()
         if peer.user == self._context.user:
             return Response(body=[one.shown() for one in exits])
@@ -118,7 +98,7 @@ class Handlers:
 
     async def outbound_for_peer(self, request: Request) -> Response:
         """One outbound of this endpoint, if the peer may use it; v1 chooses its exit by this."""
-        peer, exit_ = _peer(request), self._exit(request)
+        peer, exit_ = peer_of(request), self._exit(request)
         if peer.user == self._context.user and request.raw_query == OWNER_VIEW:
             return Response(body=exit_.shown())
         if not exit_.admits(peer):
@@ -143,7 +123,7 @@ class Handlers:
 
     async def enter(self, request: Request) -> None:
         """Take a peer's stream through an outbound; accepted only once a target is reached."""
-        peer, exit_, upgrade = _peer(request), self._exit(request), request.upgrade
+        peer, exit_, upgrade = peer_of(request), self._exit(request), request.upgrade
         carry = exit_.carry if exit_.outbound.key.protocol == "tcp" else exit_.carry_datagrams
         await carry(peer, upgrade.accept)
 
@@ -160,9 +140,3 @@ class Handlers:
 
 def _key(request: Request) -> Key:
     return Key.parse(request.params["proto"], request.params["name"])
-
-
-def _peer(request: Request) -> Peer:
-    if request.peer is None:
-        raise ForbiddenError("the caller's user is not known")
-    return request.peer

@@ -7,6 +7,7 @@ import asyncio
 from typing import Any
 
 from ztm.apps.command import AppCommand
+from ztm.apps.text import not_open
 from ztm.errors import ZtmError
 from ztm.model import Address
 from ztm.wire.paths import encode
@@ -105,7 +106,7 @@ def listen(one: Fields) -> str:
     address = str(Address(str(one["ip"]), int(one["port"])))
     if one.get("open", True) and not one.get("error"):
         return address
-    return f"{address} (not open{': ' if one.get('error') else ''}{_reason(one, 'error')})"
+    return f"{address} {not_open(_reason(one, 'error'))}"
 
 
 def target(one: Fields) -> str:

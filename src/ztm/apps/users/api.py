@@ -3,10 +3,11 @@
 Other endpoints are answered nothing at all. Source: spec apps-network 5.
 """
 
+from ztm.apps.appinfo import mount_appinfo
 from ztm.apps.base import AppContext
 from ztm.apps.command import Console
 from ztm.apps.commandline import run_command
-from ztm.apps.users.forms import GroupBody, GroupShown, UsersAppInfo, UserShown
+from ztm.apps.users.forms import GroupBody, GroupShown, UserShown
 from ztm.apps.users.handlers import Handlers
 from ztm.apps.users.service import Groups
 from ztm.rest.router import Param, Router
@@ -29,8 +30,8 @@ class UsersApp:
         self._context = context
         self._groups = Groups(context)
         handlers = Handlers(context, self._groups)
-        self.user_api = user_routes(handlers)
-        self.self_api = self_routes(handlers)
+        self.user_api = user_routes(context, handlers)
+        self.self_api = self_routes(context, handlers)
         self.peer_api = Router()
 
     async def command(self, console: Console) -> int:
@@ -52,10 +53,10 @@ class UsersApp:
         self._groups.stop()
 
 
-def user_routes(handlers: Handlers) -> Router:
+def user_routes(context: AppContext, handlers: Handlers) -> Router:
     """What the local user may ask; only root may change anything."""
     router = Router()
-    _add_reading(router, handlers)
+    _add_reading(router, context, handlers)
     router.add("GET", "/api/groups", handlers.groups, summary="The groups of the mesh", answer=list[GroupShown])
     router.add("GET", "/api/groups/{id}", handlers.group, summary="One group with its history", answer=GroupShown)
     router.add(
@@ -72,17 +73,17 @@ def user_routes(handlers: Handlers) -> Router:
     return router
 
 
-def self_routes(handlers: Handlers) -> Router:
+def self_routes(context: AppContext, handlers: Handlers) -> Router:
     """What other apps of this endpoint may ask: they are answered from memory where that is possible."""
     router = Router()
-    _add_reading(router, handlers)
+    _add_reading(router, context, handlers)
     router.add("GET", "/api/groups", handlers.groups_here, summary="The groups of the mesh", answer=list[GroupShown])
     router.add("GET", "/api/groups/{id}", handlers.group_here, summary="One group", answer=GroupShown)
     return router
 
 
-def _add_reading(router: Router, handlers: Handlers) -> None:
-    router.add("GET", "/api/appinfo", handlers.info, summary="Which app this is, and where", answer=UsersAppInfo)
+def _add_reading(router: Router, context: AppContext, handlers: Handlers) -> None:
+    mount_appinfo(router, context, "users")
     router.add("GET", "/api/users", handlers.users, summary="The users of the mesh")
     router.add("GET", "/api/users/{name}", handlers.user, summary="The groups that name a user", answer=UserShown)
 

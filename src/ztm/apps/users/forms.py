@@ -62,22 +62,6 @@ class UserShown(Struct):
     groups: list[Membership]
 
 
-class Here(Struct):
-    """The endpoint that answers."""
-
-    id: str
-    name: str
-
-
-class UsersAppInfo(Struct):
-    """Which app this is, and where (spec agent-api 9)."""
-
-    name: str
-    provider: str
-    username: str
-    endpoint: Here
-
-
 def group_file(group: Group) -> bytes:
     """The file of `group`."""
     history = [_change_shown(change) for change in group.changes]

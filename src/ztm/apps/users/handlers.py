@@ -4,13 +4,11 @@ Which of them a path leads to is in `api`. Source: spec apps-network 5.
 """
 
 from ztm.apps.base import AppContext
-from ztm.apps.users.forms import GroupBody, GroupShown, Here, Membership, UsersAppInfo, UserShown, group_shown
+from ztm.apps.users.forms import GroupBody, GroupShown, Membership, UserShown, group_shown
 from ztm.apps.users.service import Groups
 from ztm.errors import ZtmError
 from ztm.rest.message import JSON, Request, Response
 from ztm.wire import codec
-
-NAME, PROVIDER = "users", "ztm"
 
 
 class Handlers:
@@ -19,11 +17,6 @@ class Handlers:
     def __init__(self, context: AppContext, groups: Groups) -> None:
         self._context = context
         self._groups = groups
-
-    async def info(self, request: Request) -> Response:  # noqa: ARG002
-        """Which app this is, and where."""
-        place = self._context.place
-        return Response(body=UsersAppInfo(NAME, PROVIDER, self._context.user, Here(place.id, place.name)))
 
     # ------------------------------------------------------------------ users
 
