@@ -15,7 +15,7 @@ from ztm.apps.base import Place
 from ztm.apps.streams.reach import check_accepted
 from ztm.errors import DeadlineError, NotFoundError
 from ztm.model import Address, Endpoint
-from ztm.net.base import Exchange, Network, Session, Stream
+from ztm.net.base import Exchange, Headers, Network, Session, Stream
 from ztm.net.http1 import Answer
 from ztm.net.scope import check_target
 from ztm.rest.client import call, check, error_of
@@ -45,9 +45,10 @@ class AgentHost:
         self._session = session
         self._last = 0
 
-    async def request(self, endpoint: str, method: str, target: str, body: bytes) -> Answer:
+    async def request(self, endpoint: str, method: str, target: str, body: bytes, headers: Headers) -> Answer:
         """See `Host`."""
-        return await self._ask(method, f"{processes.MESH}/{quote(endpoint, safe='')}{check_target(target)}", body)
+        path = f"{processes.MESH}/{quote(endpoint, safe='')}{check_target(target)}"
+        return await self._ask(method, path, body, headers)
 
     async def connect(self, endpoint: str, target: str) -> Stream:
         """See `Host`."""
@@ -63,11 +64,11 @@ class AgentHost:
         """See `Host`."""
         return await self._told(processes.USERS, list[User])
 
-    async def ask(self, app: str, method: str, target: str, body: bytes) -> Answer:
+    async def ask(self, app: str, method: str, target: str, body: bytes, headers: Headers) -> Answer:
         """See `Host`."""
         provider, _, name = app.rpartition("/")
         path = f"{processes.ASK}/{quote(provider or 'ztm', safe='')}/{quote(name, safe='')}"
-        return await self._ask(method, path + check_target(target), body)
+        return await self._ask(method, path + check_target(target), body, headers)
 
     async def read(self, path: str) -> bytes | None:
         """See `Host`."""
@@ -108,13 +109,14 @@ class AgentHost:
     async def _told(self, target: str, kind: type[T]) -> T:
         return msgspec.json.decode(check(await self._ask("GET", target), target).body, type=kind)
 
-    async def _ask(self, method: str, target: str, body: bytes = b"") -> Answer:
+    async def _ask(self, method: str, target: str, body: bytes = b"", headers: Headers = ()) -> Answer:
         """The answer, of whomever the agent passed the question to.
 
         Raises:
             ZtmError: the agent refused, or could not pass it on.
         """
-        answer = await call(self._session, method, target, body=body, timeout=ANSWER, limit=processes.MAX_BODY)
+        limit = processes.MAX_BODY
+        answer = await call(self._session, method, target, body=body, timeout=ANSWER, limit=limit, headers=headers)
         if any(name == processes.FAILED for name, _ in answer.headers):
             raise error_of(answer, f"{method} {target}")
         return answer

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ztm.apps.base import Place
 from ztm.model import Address, Endpoint
-from ztm.net.base import Network, Stream
+from ztm.net.base import Headers, Network, Stream
 from ztm.net.http1 import Answer
 from ztm.wire.processes import FileRecord
 from ztm.wire.records import User
@@ -40,7 +40,7 @@ class Host(Protocol):
     network: Network
     directory: Path
 
-    async def request(self, endpoint: str, method: str, target: str, body: bytes) -> Answer:
+    async def request(self, endpoint: str, method: str, target: str, body: bytes, headers: Headers) -> Answer:
         """Ask the same app on another endpoint.
 
         Raises:
@@ -68,7 +68,7 @@ class Host(Protocol):
             ZtmError: they are not known.
         """
 
-    async def ask(self, app: str, method: str, target: str, body: bytes) -> Answer:
+    async def ask(self, app: str, method: str, target: str, body: bytes, headers: Headers) -> Answer:
         """Ask another app of this endpoint.
 
         Raises:

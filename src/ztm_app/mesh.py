@@ -4,7 +4,7 @@ What the manifest does not ask for is refused by the agent with a `ForbiddenErro
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ztm.errors import ConflictError, NotFoundError, UsageError
@@ -13,7 +13,7 @@ from ztm.rest.client import check
 from ztm.wire.processes import FileRecord
 from ztm.wire.records import User
 from ztm_app.host import Host
-from ztm_app.replies import Reply, body_of, reply_of
+from ztm_app.replies import Reply, body_of, fields_of, reply_of
 from ztm_app.streams import Stream
 
 Here = Callable[[], Host]
@@ -31,9 +31,18 @@ class Mesh:
         return self._here().mesh
 
     async def request(
-        self, endpoint: str, method: str, path: str, body: object = None, *, any_status: bool = False
+        self,
+        endpoint: str,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        any_status: bool = False,
     ) -> Reply:
         """Ask the app on `endpoint` (an id); `body` is sent as it is, or as JSON if it is neither bytes nor text.
+
+        JSON is called that by a ``content-type``, unless `headers` has one.
 
         Raises:
             ForbiddenError: it refused, or this app has no ``mesh.connect``.
@@ -42,7 +51,7 @@ class Mesh:
             DeadlineError: it did not answer in time.
             ZtmError: any other refusal; with `any_status` the app's own refusals are replies.
         """
-        answer = await self._here().request(endpoint, method, path, body_of(body))
+        answer = await self._here().request(endpoint, method, path, body_of(body), fields_of(body, headers))
         return reply_of(answer, f"{method} {path} on endpoint {endpoint}", any_status=any_status)
 
     async def connect(self, endpoint: str, path: str) -> Stream:
@@ -154,5 +163,5 @@ async def ask(host: Host, app: str, method: str, path: str, body: object) -> Rep
     Raises:
         ZtmError: it refused, or may not be asked.
     """
-    answer = await host.ask(app, method, path, body_of(body))
+    answer = await host.ask(app, method, path, body_of(body), fields_of(body))
     return reply_of(check(answer, f"{method} {path} of app {app}"), path, any_status=True)

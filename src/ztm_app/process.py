@@ -30,6 +30,8 @@ from ztm_app.runtime import Runtime
 
 log = logging.getLogger("app")
 
+_WALLED = (("exec", "other programs"), ("net", "sockets"))
+"""What a permission opens that an app may try by itself."""
 _HTTP = HttpLimits(idle_seconds=0.0, body_bytes=0)
 _SESSIONS = SessionLimits(streams=1024, held=32 << 20)
 
@@ -74,7 +76,16 @@ def _load(start: Start) -> App:
         return app_of(getattr(importlib.import_module(module), name))
     except (Exception, SystemExit) as error:
         log.exception("the app cannot be loaded")
-        raise ConflictError(f"cannot load {start.entry}: {type(error).__name__}: {error}") from error
+        what = f"cannot load {start.entry}: {type(error).__name__}: {error}{_lacking(error, start)}"
+        raise ConflictError(what) from error
+
+
+def _lacking(error: BaseException, start: Start) -> str:
+    """What to do about an error that is the walls', for the app's author."""
+    if not start.is_confined or not isinstance(error, PermissionError):
+        return ""
+    asks = [f"{what} need {name!r} among the permissions" for name, what in _WALLED if name not in start.permissions]
+    return f" (an app is confined: {'; '.join([*asks, 'it reads its package and writes its data only'])})"
 
 
 async def _serve(start: Start, app: App | None, reason: str) -> int:

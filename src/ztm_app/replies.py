@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from ztm.errors import UsageError
+from ztm.net.base import Headers
 from ztm.net.http1 import Answer
 from ztm.rest.client import check
-from ztm.rest.message import MAX_BODY, Response
+from ztm.rest.message import JSON, MAX_BODY, Response
 from ztm.rest.message import Request as RestRequest
 
 T = TypeVar("T")
@@ -75,6 +76,14 @@ def body_of(value: object) -> bytes:
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     return value.encode() if isinstance(value, str) else msgspec.json.encode(value)
+
+
+def fields_of(body: object, given: Mapping[str, str] | None = None) -> Headers:
+    """The header fields that go with such a body: those `given`, and that it is JSON if `body_of` makes it that."""
+    fields = {name.lower(): value for name, value in (given or {}).items()}
+    if body is not None and not isinstance(body, bytes | bytearray | memoryview | str):
+        fields.setdefault("content-type", JSON)
+    return list(fields.items())
 
 
 def response_of(value: object) -> Response:

@@ -171,6 +171,55 @@ def test_one_script_on_many_endpoints_is_a_table_in_which_a_failure_is_a_row(mes
     assert workplace.rstrip().endswith("last")
 
 
+def test_a_script_ends_with_all_it_started_when_its_agent_is_killed(mesh) -> None:
+    there = mesh.world.joined(mesh.hub, "killed")
+    there.ok("script", "config", "--allow", "on")
+    text = (
+        "import os, signal, subprocess, sys\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "child = subprocess.Popen(['sleep', '120'])\nprint(os.getpid(), child.pid)\nchild.wait()\n"
+        "while True: signal.pause()"
+    )
+    with begun(mesh.home, "ep", "killed", "script", script(mesh.home, text)) as process:
+        assert process.stdout is not None
+        pids = [int(word) for word in process.stdout.readline().split()]
+        there.kill()
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, b"")
+    assert b"lost" in err
+    for pid in pids:
+        until(lambda pid=pid: is_gone(pid), what="the script and its child are gone")
+    there.start()
+    until(lambda: not list(there.data.glob("**/runs/*")), what="its directory is gone")
+
+
+def test_a_script_ends_when_the_hub_is_lost_and_its_caller_is_told(world) -> None:
+    hub = world.hub()
+    home = world.joined(hub, "home")
+    work = world.joined(hub, "work")
+    work.ok("script", "config", "--allow", "on")
+    name = script(home, "import os, time\nprint(os.getpid())\ntime.sleep(120)")
+    with begun(home, "ep", "work", "script", name) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        hub.kill()
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err.count(b"\n")) == (1, b"", 1)
+    until(lambda: is_gone(pid), what="the script is gone")
+
+
+def test_nothing_of_a_run_is_in_any_log_or_file_of_the_agents(mesh) -> None:
+    text = "import sys\nprint(sys.argv, sys.stdin.read(), 'MARK-text')\nraise SystemExit('MARK-end')"
+    name = script(mesh.home, text)
+    ran = mesh.home.ztm("ep", "workplace", "script", name, "--args", "MARK-argument", stdin="MARK-input")
+    assert (ran.status, "MARK-argument" in ran.out, "MARK-input" in ran.out) == (1, True, True)
+    mesh.home.ztm("terminal", "open", "workplace", "--", "echo", "MARK-word")
+    mesh.home.ztm("terminal", "open", "workplace", "echo MARK-line")
+    assert [where for where, text in mesh.world.logs().items() if "MARK-" in text] == []
+    for agent in (mesh.home, mesh.workplace):
+        held = [path for path in agent.data.rglob("*") if path.is_file() and b"MARK-" in path.read_bytes()]
+        assert held == []
+
+
 def test_what_was_allowed_is_remembered_when_the_agent_starts_again(world) -> None:
     hub = world.hub()
     agent = world.joined(hub, "one")

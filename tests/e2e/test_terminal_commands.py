@@ -132,12 +132,13 @@ def test_an_owner_configures_an_endpoint_from_another_one(mesh) -> None:
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
+@pytest.mark.parametrize("program", ["cat", "sleep 120"], ids=["reads", "reads nothing"])
 @pytest.mark.parametrize("words", [("--tty",), ()], ids=["terminal", "pipes"])
 def test_an_agent_that_ends_takes_its_programs_along_and_their_callers_are_told(
-    mesh, how: str, words: tuple[str, ...]
+    mesh, how: str, program: str, words: tuple[str, ...]
 ) -> None:
-    there = mesh.world.joined(mesh.hub, f"{how}-{len(words)}", options=["--drain", "0.5"])
-    with begin(mesh.home, there.name, *words, "--", "sh", "-c", "echo $$; exec cat") as process:
+    there = mesh.world.joined(mesh.hub, f"{how}-{program[:2]}-{len(words)}", options=["--drain", "0.5"])
+    with begin(mesh.home, there.name, *words, "--", "sh", "-c", f"echo $$; exec {program}") as process:
         assert process.stdout
         assert process.stderr
         pid = int(process.stdout.readline())

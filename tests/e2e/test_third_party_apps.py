@@ -336,3 +336,28 @@ def test_what_was_installed_before_is_put_back_after_a_run_from_the_folder(
     after = shown(home, name)
     assert {**after, "previous": ""} == {**before, "previous": ""}
     assert (after["version"], after["isDisabled"], after["isRunning"]) == ("1.0.0", True, False)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("earlier", ["", "1.0.0"])
+def test_what_a_killed_run_leaves_is_shown_as_such_and_undone_by_the_next_run(
+    three: Three, tmp_path: Path, earlier: str
+) -> None:
+    home, name = three.home, f"killed{earlier[:1]}"
+    if earlier:
+        home.ok("app", "install", develop(tmp_path / name, earlier), "--yes")
+    folder = develop(tmp_path / name, "2.0.0", ["net"])
+    running = Running(home, folder)
+    until(lambda: "this is 2.0.0" in running.said, what="the folder's version runs")
+    running.end(signal.SIGKILL)
+    assert shown(home, name)["isDevelopment"] is True
+    assert "development" in home.ok("get", "app", name).out
+    assert "only for development, by 'ztm app run'" in home.ok("describe", "app", name).out
+    running = Running(home, develop(tmp_path / name, "2.0.1", ["net"]))
+    until(lambda: "this is 2.0.1" in running.said, what="it is replaced without a question")
+    running.end(signal.SIGINT)
+    if earlier:
+        after = shown(home, name)
+        assert (after["version"], after.get("isDevelopment"), after.get("previous")) == (earlier, None, None)
+    else:
+        assert name not in home.ok("get", "app").out

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from world import ZTM, Agent, World, environment, free_port
 
-COMMANDS = Path(__file__).parent / "transcripts" / "commands.txt"
+TRANSCRIPTS = Path(__file__).parent / "transcripts"
 PATIENCE = 15.0
 """Seconds for what is awaited to come about."""
 _COMMAND = re.compile(r"([\w-]+)(~?)\$ (.*)")
@@ -80,6 +80,9 @@ class Stage:
             "{hub}": f"127.0.0.1:{self.hub.port}",
             "{permit}": str(self.hub.permit),
             "{port}": str(free_port()),
+            "{other}": str(free_port()),
+            "{third}": str(free_port()),
+            "{busy}": str(self.agents["ep-2"].port),
         }
 
     def fill(self, text: str) -> str:
@@ -121,9 +124,19 @@ class Stage:
         return "" if is_right else f"line {step.line}: {step.machine}$ {step.command}\n{said}"
 
 
-@pytest.mark.long
-def test_every_command_of_a_meshs_life_gives_its_table_its_state_and_its_status(world: World) -> None:
-    stage = Stage(world)
-    given = ((stage.last_failure if step.is_awaited else stage.failure)(step) for step in read_steps(COMMANDS))
+def play(stage: Stage, transcript: str) -> None:
+    """Type all of a transcript, and say all that went otherwise."""
+    steps = read_steps(TRANSCRIPTS / transcript)
+    given = ((stage.last_failure if step.is_awaited else stage.failure)(step) for step in steps)
     wrong = [failure for failure in given if failure]
     assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.mark.long
+def test_every_command_of_a_meshs_life_gives_its_table_its_state_and_its_status(world: World) -> None:
+    play(Stage(world), "commands.txt")
+
+
+@pytest.mark.long
+def test_every_command_of_every_app_gives_its_table_its_message_and_its_status(world: World) -> None:
+    play(Stage(world), "apps.txt")

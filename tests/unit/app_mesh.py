@@ -15,7 +15,7 @@ from ztm.errors import ForbiddenError, NotFoundError, StorageError, UnreachableE
 from ztm.model import Address, Endpoint, FileInfo, Peer
 from ztm.net.aio import AioNetwork
 from ztm.net.asgi import PEER, UPGRADE, ASGIApp, HttpLimits, Upgrade, serve_stream
-from ztm.net.base import Accept, Exchange, Listener, Network, Session, SessionLimits, Stream, TlsConfig
+from ztm.net.base import Accept, Exchange, Headers, Listener, Network, Session, SessionLimits, Stream, TlsConfig
 from ztm.net.http1 import Answer, request_http1
 from ztm.rest import inprocess
 from ztm.wire.records import User
@@ -152,19 +152,22 @@ class MeshContext:
     def directory(self) -> Path:
         return self._mesh.directory(self.place.name)
 
-    async def ask(self, app: str, method: str, target: str, body: bytes = b"") -> Answer:
+    async def ask(self, app: str, method: str, target: str, body: bytes = b"", headers: Headers = ()) -> Answer:
         if app not in self._mesh.neighbours:
             raise NotFoundError(f"there is no app {app}")
-        return await inprocess.ask(self._mesh.neighbours[app], method, target, body, extensions={PEER: None})
+        neighbour = self._mesh.neighbours[app]
+        return await inprocess.ask(neighbour, method, target, body, extensions={PEER: None}, headers=headers)
 
     async def connect(self, endpoint: str) -> Exchange:
         return await self._mesh.connect(self, endpoint)
 
-    async def request(self, endpoint: str, method: str, target: str, body: bytes = b"") -> Answer:
+    async def request(
+        self, endpoint: str, method: str, target: str, body: bytes = b"", headers: Headers = ()
+    ) -> Answer:
         exchange = await self.connect(endpoint)
         await exchange.response()
         try:
-            return await request_http1(exchange, method, target, body=body)
+            return await request_http1(exchange, method, target, body=body, headers=headers)
         finally:
             exchange.abort()
 

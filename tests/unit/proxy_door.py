@@ -61,7 +61,6 @@ class MemoryWay:
         self.gate: asyncio.Event | None = None
         """What is asked for waits for it, with the early bytes already on their way."""
         self.began = asyncio.Event()
-        self.cancelled = asyncio.Event()
         self.is_just_accepted = False
         """An exit accepts in the moment in which the client leaves."""
         self.blamed: list[Stream] = []
@@ -80,13 +79,14 @@ class MemoryWay:
             else:
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
-            self.cancelled.set()
             if not self.is_just_accepted:
                 stream.abort("cancelled")
                 raise
         finally:
             forwarding.cancel()
             await asyncio.wait((forwarding,))
+        if early.broken is not None:
+            raise early.broken
         if stream.is_over:
             self.blamed.append(stream)
             raise UnreachableError("the exit's stream was cut")

@@ -35,10 +35,17 @@ class Bench:
         package = content(self.path, self.publisher.package(self.path, files))
         return package, inspect(package, self.publisher.ca, NOW)
 
-    def install(self, version: str, permissions: str = "", consent: tuple[str, ...] | None = ()) -> None:
+    def install(
+        self,
+        version: str,
+        permissions: str = "",
+        consent: tuple[str, ...] | None = (),
+        *,
+        is_development: bool = False,
+    ) -> None:
         package, found = self.package(version, permissions)
         self.found.prepare(package, found)
-        self.found.put(found, consent, TIME)
+        self.found.put(found, consent, TIME, is_development=is_development)
 
     def seen(self) -> tuple[str, str]:
         """The present version and the one before, as an agent that starts now reads them."""
@@ -69,6 +76,48 @@ def test_the_version_before_is_kept_and_older_ones_go(bench: Bench) -> None:
     assert bench.seen() == ("2.0.0", "3.0.0")
     bench.found.rollback(APP)
     assert bench.seen() == ("3.0.0", "2.0.0")
+
+
+def test_a_version_in_development_is_marked_replaced_by_the_next_and_never_gone_back_to(bench: Bench) -> None:
+    bench.install("1.0.0")
+    for version in ("2.0.0", "2.0.1", "2.0.1"):
+        bench.install(version, is_development=True)
+        record = Installations(bench.folder).record(APP)
+        assert record is not None
+        assert record.present.development
+        assert (bench.seen(), bench.versions()) == ((version, "1.0.0"), 2)
+    bench.found.rollback(APP)
+    assert (bench.seen(), bench.versions()) == (("1.0.0", ""), 1)
+    bench.install("2.0.0", is_development=True)
+    bench.install("3.0.0")
+    assert bench.seen() == ("3.0.0", "1.0.0")
+    record = bench.found.record(APP)
+    assert record is not None
+    assert not record.present.development
+
+
+def test_what_is_installed_to_stay_stays_so_when_its_author_tries_the_same(bench: Bench) -> None:
+    bench.install("1.0.0")
+    bench.install("2.0.0")
+    bench.install("2.0.0", is_development=True)
+    record = bench.found.record(APP)
+    assert record is not None
+    assert (bench.seen(), record.present.development) == (("2.0.0", "1.0.0"), False)
+    bench.install("3.0.0", is_development=True)
+    bench.install("2.0.0", is_development=True)
+    record = bench.found.record(APP)
+    assert record is not None
+    assert (bench.seen(), record.present.development) == (("2.0.0", ""), False)
+
+
+def test_what_was_granted_for_development_is_granted_to_no_other_version(bench: Bench) -> None:
+    bench.install("1.0.0", '"net"', ("net",), is_development=True)
+    with pytest.raises(ForbiddenError, match="consent"):
+        bench.install("1.0.1", '"net"', None)
+    bench.install("1.0.0")
+    bench.install("2.0.0", '"net"', ("net",), is_development=True)
+    with pytest.raises(ForbiddenError, match="more than was granted: net"):
+        bench.install("2.0.1", '"net"', None)
 
 
 def test_going_back_goes_back_to_what_was_granted_then(bench: Bench) -> None:

@@ -217,6 +217,8 @@ async def test_a_stop_while_it_waits_to_be_started_again_is_final(tmp_path: Path
         ("app = 3", "the entry is int"),
         ("raise SystemExit(3)", "SystemExit"),
         ("import os; os._exit(4)", "status 4"),
+        ("import subprocess; subprocess.run(['/bin/true'])", "other programs need 'exec' among the permissions"),
+        ("import socket; socket.socket()", "sockets need 'net' among the permissions"),
         (
             "from ztm_app import App\napp = App()\n@app.on_start\nasync def f(): raise ValueError('no')",
             "ValueError: no",

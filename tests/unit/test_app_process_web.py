@@ -196,3 +196,43 @@ async def test_the_lifespan_ends_in_order(web: Web, caplog: pytest.LogCaptureFix
     with caplog.at_level("INFO", "test.app"):
         await web.app.stop()
     assert "the lifespan has ended" in caplog.text
+
+
+PEERS = """
+from fastapi import FastAPI, Request
+from ztm_app import App
+
+there = FastAPI()
+app = App(peer=there)
+
+@there.post("/sum")
+async def sum_up(numbers: list[int], request: Request):
+    return {"sum": sum(numbers), "x": request.headers.get("x-own"), "ours": request.headers.get("ztm-app-peer-user")}
+
+@app.user.post("/split/{endpoint}")
+async def split(req, endpoint):
+    await app.mesh.request(endpoint, "POST", "/sum", [1], headers=await req.json())
+
+@app.user.post("/ask/{endpoint}")
+async def ask(req, endpoint):
+    sent = {"X-Own": "kept", "ztm-app-peer-user": "mallory", "host": "h", "te": "trailers"}
+    reply = await app.mesh.request(endpoint, "POST", "/sum", [1, 2, 3], headers=sent)
+    return reply.json()
+"""
+
+
+async def test_json_asked_of_a_fastapi_app_elsewhere_is_understood_and_no_field_forges_the_caller(
+    tmp_path: Path,
+) -> None:
+    mesh = process_mesh(tmp_path, package(tmp_path / "package", PEERS))
+    try:
+        here = await mesh.join("a")
+        await mesh.join("b")
+        status, _, body = await ask(here.user_api, "POST", f"/ask/{mesh.context('b').place.id}")
+        assert (status, json.loads(body)) == (200, {"sum": 6, "x": "kept", "ours": None})
+        for bad in ({"x": "a\r\nevil: 1"}, {"x: 1\r\nevil": "1"}, {"x y": "1"}, {"x": "a\nb"}, {"": "1"}):
+            sent = json.dumps(bad).encode()
+            status, _, _ = await ask(here.user_api, "POST", f"/split/{mesh.context('b').place.id}", sent)
+            assert status == 400, bad
+    finally:
+        await mesh.close()

@@ -67,6 +67,35 @@ def test_get_app_selects_by_provider_name_and_tag(
     assert capsys.readouterr().out.split() == found
 
 
+def by_others(name: str, state: str, reason: str = "") -> dict[str, Any]:
+    """An app by others whose process is doing so."""
+    running = () if state == "failed" else ("isRunning",)
+    process = {"state": state, "reason": reason, "restarts": 4, "confinement": "confined"}
+    return {**app_object(name, "root", "", "isDownloaded", *running), "version": "1.0", "process": process}
+
+
+def test_get_app_tells_a_process_that_failed_from_one_that_runs_and_wide_says_why(
+    agent: FakeAgent, capsys: Captured
+) -> None:
+    found = [
+        by_others("a", "running"),
+        by_others("b", "failed", "it\ncrashed"),
+        by_others("c", "restarting", "status 1"),
+    ]
+    agent.answer("GET", APPS, found)
+    agent.answer("GET", "/api/meshes/m/apps", [])
+    assert main(["get", "app", "--no-headers"]) == 0
+    assert [line.split(None, 1)[1].strip() for line in capsys.readouterr().out.splitlines()] == [
+        "downloaded, running",
+        "downloaded, failed",
+        "downloaded, running, restarting",
+    ]
+    assert main(["get", "app", "-o", "wide"]) == 0
+    head, one, two, three = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "TAG", "STATE", "VERSION", "REASON"]
+    assert (one.split()[-1], two.split()[-3:], three.split()[-2:]) == ("1.0", ["1.0", "it", "crashed"], ["status", "1"])
+
+
 @pytest.mark.parametrize("name", ["a/b/c", "/x", "x@", "@v"])
 def test_a_malformed_app_name_is_wrong_usage(agent: FakeAgent, capsys: Captured, name: str) -> None:
     assert main(["describe", "app", name]) == 2

@@ -57,6 +57,23 @@ def test_a_table_shows_who_did_what_by_which_app(agent: FakeAgent, capsys: Captu
     assert asked(agent) == {"limit": ["100"]}
 
 
+def test_a_table_names_endpoints_and_leaves_its_heading_out_where_asked(agent: FakeAgent, capsys: Captured) -> None:
+    records = [record(target=WORK_ID, reason=f"endpoint {WORK_ID}: refused")]
+    agent.answer("GET", OWN, records)
+    assert main(["log", "audit", "--no-headers"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.split()[7:] == ["work", "yes", "12", "1.5s", "endpoint", "work:", "refused"]
+    assert main(["log", "audit", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == records[0]
+
+
+def test_the_audit_log_is_shown_where_no_endpoint_can_be_named(agent: FakeAgent, capsys: Captured) -> None:
+    agent.answer("GET", "/api/meshes/m/endpoints", {"status": 503, "message": "mesh m is not connected"}, 503)
+    agent.answer("GET", OWN, [record(target=WORK_ID)])
+    assert main(["log", "audit"]) == 0
+    assert WORK_ID in capsys.readouterr().out
+
+
 def test_json_is_one_object_a_line(agent: FakeAgent, capsys: Captured) -> None:
     assert main(["log", "audit", "-o", "json"]) == 0
     assert [json.loads(line)["app"] for line in capsys.readouterr().out.splitlines()] == ["ztm/tunnel", "eve/chat"]

@@ -53,6 +53,10 @@ def test_every_command_and_app_is_offered_first_and_none_that_is_hidden() -> Non
         ("tunnel op", {"open"}),
         ("tunnel open in", {"inbound"}),
         ("tunnel close o", {"outbound", "out"}),
+        ("script s.py --al", {"--all"}),
+        ("script config --allow o", {"on", "off"}),
+        ("proxy rules --action ", {"allow", "deny"}),
+        ("terminal ", {"open", "config", "help"}),
         ("nosuchapp ", set()),
         ("leave m -- --", set()),
         ("permit sh", {"show"}),
@@ -63,11 +67,23 @@ def test_fixed_words_come_from_the_tables(line: str, expected: set[str]) -> None
     assert asked == []
 
 
+def test_a_script_may_stand_where_its_command_is_left_out() -> None:
+    answer = complete(["script"], "", names)
+    assert answer.kind == "files"
+    assert {word for word, _ in answer.names} == {"run", "config", "help"}
+
+
 @pytest.mark.parametrize(
     ("line", "kinds"),
     [
         ("mesh ", ["mesh"]),
         ("ep ", ["endpoint"]),
+        ("users group ", ["group"]),
+        ("proxy rules --groups ", ["group"]),
+        ("script s.py --on ", ["endpoint"]),
+        ("terminal open ", ["endpoint"]),
+        ("port set port --via ", ["endpoint"]),
+        ("log audit ", ["endpoint"]),
         ("--mesh ", ["mesh"]),
         ("get ep --mesh=", ["mesh"]),
         ("get ep --endpoint ", ["endpoint"]),

@@ -11,14 +11,13 @@ from proxy_mesh import ProxyMesh, groups_app, proxies
 
 from ztm.apps.command import Call, EndpointRef
 from ztm.apps.proxy.cli import COMMANDS, NOTES
-from ztm.wire.console import Window
 
 GROUPS = [{"id": "g1", "name": "dev", "users": ["bob"]}, {"id": "g2", "name": "ops", "users": []}]
 PASSWORD = "correct horse"
 
 
 async def run(
-    mesh: ProxyMesh, name: str, line: str, status: int = 0, typed: bytes = b"", at: str = "", window: bool = False
+    mesh: ProxyMesh, name: str, line: str, status: int = 0, typed: bytes = b"", at: str = "", is_typed: bool = False
 ) -> str:
     """Run a command line in the agent of `name` for endpoint `at`; what it printed, or complained of."""
     target = at or name
@@ -27,10 +26,9 @@ async def run(
         words=tuple(line.split()),
         endpoint=EndpointRef(mesh.place(target), target),
         environment={},
+        is_typed=is_typed,
     )
     console = MemoryConsole(call, typed)
-    if window:
-        console.window = Window(80, 24)
     ended = await mesh.apps[mesh.place(name)].command(console)
     assert ended == status, (console.out, console.err)
     return (console.err if status else console.out).decode()
@@ -64,7 +62,7 @@ async def test_the_port_is_opened_and_closed_and_a_busy_one_is_said() -> None:
         blocker = Echo(mesh.network)
         busy = (await blocker.open()).port
         assert "tries again" in await run(mesh, "one", f"config --set-listen {busy}", status=1)
-        assert f"{busy} (not open: cannot listen" in await run(mesh, "one", "config")
+        assert f"{busy} (not open: the address" in await run(mesh, "one", "config")
         await blocker.close()
 
 
@@ -76,17 +74,17 @@ async def test_a_password_is_read_from_input_and_shown_nowhere(caplog: pytest.Lo
         assert "Clients Sign In As: ann\n" in shown
         credentials = mesh.apps[mesh.place("one")].proxy.config.credentials
         assert credentials is not None
-        assert credentials.check("ann", PASSWORD)
+        assert await credentials.check("ann", PASSWORD)
         assert "Clients Sign In As: ann\n" in await run(mesh, "one", "config --add-target *")
-        shown = await run(mesh, "one", "config --set-auth bob", typed=b"typoo\x7f!\r", window=True)
+        shown = await run(mesh, "one", "config --set-auth bob", typed=b"typoo\x7f!\r", is_typed=True)
         credentials = mesh.apps[mesh.place("one")].proxy.config.credentials
         assert credentials is not None
-        assert credentials.check("bob", "typo!")
+        assert await credentials.check("bob", "typo!")
         assert "typo!" not in shown
         assert PASSWORD not in caplog.text
         assert "Sign In" not in await run(mesh, "one", "config --unset-auth")
         assert "nothing was given" in await run(mesh, "one", "config --set-auth ann", status=2)
-        assert "cancelled" in await run(mesh, "one", "config --set-auth ann", status=2, typed=b"abc\x03", window=True)
+        assert "cancelled" in await run(mesh, "one", "config --set-auth ann", status=2, typed=b"abc\x03", is_typed=True)
 
 
 async def test_the_log_goes_to_splunk_a_file_or_nowhere(tmp_path: Path) -> None:
@@ -215,3 +213,29 @@ async def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> N
     app = CannedApp()
     _, out, _ = await app.run("ztm proxy", "help", EndpointRef("x", "x"), COMMANDS, NOTES)
     assert all(command.name in out for command in COMMANDS)
+
+
+async def test_a_typed_password_is_asked_for_and_hidden_before_the_size_of_the_terminal_is_told() -> None:
+    async with proxies() as mesh:
+        await mesh.join("one")
+        call = Call(
+            program="ztm proxy",
+            words=("config", "--set-auth", "bob"),
+            endpoint=EndpointRef(mesh.place("one"), "one"),
+            environment={},
+        )
+        console = HidingConsole(call, b"geheim\r")
+        assert await mesh.apps[mesh.place("one")].command(console) == 0
+        assert console.err == b"Password for proxy user bob: \n"
+        assert console.was_raw == [True, False]
+
+
+class HidingConsole(MemoryConsole):
+    """Keeps when keys were passed through."""
+
+    def __init__(self, call: Call, typed: bytes) -> None:
+        super().__init__(call, typed)
+        self.was_raw: list[bool] = []
+
+    async def pass_keys(self, raw: bool) -> None:
+        self.was_raw.append(raw)

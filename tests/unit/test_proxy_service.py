@@ -11,9 +11,10 @@ from app_mesh import LOOPBACK, Echo, ask, free_port, read_exactly
 from proxy_mesh import ProxyMesh, proxies
 
 from ztm.apps.proxy.credentials import Credentials
-from ztm.apps.proxy.forms import ConfigBody, LogForm, SplunkForm, own_fields, read_config, write_config
+from ztm.apps.proxy.forms import ConfigBody, LogForm, SplunkForm, own_fields
 from ztm.apps.proxy.hosts import Host, Hosts, parse_target, serves
 from ztm.apps.proxy.model import Config, FileLog, SplunkLog
+from ztm.apps.proxy.stored import read_config, write_config
 from ztm.errors import StorageError, UsageError
 from ztm.model import Address
 
@@ -68,7 +69,7 @@ async def test_a_secret_that_is_left_out_is_kept_and_goes_to_no_other_address() 
         assert isinstance(config.log, SplunkLog)
         assert config.log.token == TOKEN
         assert config.credentials is not None
-        assert config.credentials.check("ann", PASSWORD)
+        assert await config.credentials.check("ann", PASSWORD)
         moved = {"splunk": {"address": "elsewhere.test:8088"}}
         status, _, answer = await mesh.ask("exit", "POST", "config", {"log": moved})
         assert (status, b"token" in answer) == (400, True)
@@ -153,7 +154,7 @@ async def test_what_is_configured_survives_a_restart() -> None:
         app = await mesh.restart("exit")
         assert json.loads((await mesh.ask("exit", "GET", "config"))[2]) == before
         assert app.proxy.config.credentials is not None
-        assert app.proxy.config.credentials.check("ann", PASSWORD)
+        assert await app.proxy.config.credentials.check("ann", PASSWORD)
 
 
 async def test_a_damaged_configuration_starts_nothing() -> None:
@@ -243,6 +244,14 @@ def test_exclusions_go_before_targets() -> None:
     assert not serves(targets, exclusions, Host.parse("10.0.0.1"))
 
 
+@pytest.mark.parametrize(
+    "host", ["127.1", "0x7f.1", "2130706433", "0x7f000001", "10.0.0.1.", "127.0.0.0x1", "１２７.1"]
+)
+def test_what_only_a_lenient_resolver_takes_for_an_address_is_no_target_of_an_exit(host: str) -> None:
+    with pytest.raises(UsageError, match="four decimal numbers"):
+        parse_target(f"{host}:80")
+
+
 @pytest.mark.parametrize("text", ["", ":1", "a", "a:", "a:0", "a:70000", "a:1x", "::1:80", "a b:1", "a/b:1", "[x]:1"])
 def test_what_is_no_target_is_refused(text: str) -> None:
     if text == "[x]:1":
@@ -252,16 +261,16 @@ def test_what_is_no_target_is_refused(text: str) -> None:
         parse_target(text)
 
 
-def test_a_password_is_kept_as_a_hash_and_shown_nowhere() -> None:
+async def test_a_password_is_kept_as_a_hash_and_shown_nowhere() -> None:
     made = Credentials.create("ann", PASSWORD)
     assert PASSWORD not in made.secret
     assert made.secret not in repr(made)
     again = Credentials.parse("ann", made.secret)
     for _ in range(2):
-        assert again.check("ann", PASSWORD)
-        assert not again.check("ann", PASSWORD + "!")
-        assert not again.check("bob", PASSWORD)
-        assert not again.check("ann", "x" * 1000)
+        assert await again.check("ann", PASSWORD)
+        assert not await again.check("ann", PASSWORD + "!")
+        assert not await again.check("bob", PASSWORD)
+        assert not await again.check("ann", "x" * 1000)
     assert Credentials.create("ann", PASSWORD).secret != made.secret
     with pytest.raises(UsageError):
         Credentials.parse("ann", "md5$1$2$3$4$5")

@@ -214,6 +214,13 @@ async def test_no_more_than_some_endpoints_run_it_at_a_time(runner: FakeRunner) 
     assert all(result.is_good for result in results)
 
 
+async def test_many_endpoints_together_keep_no_more_than_all_may(runner: FakeRunner) -> None:
+    fleet = [endpoint(f"e{n:02}") for n in range(40)]
+    results = await run_on_all(runner, fleet, Order("s.py"), b"", ScriptLimits(kept_of_all=400))
+    assert {len(result.output.stdout) for result in results} == {10}
+    assert all(result.output.is_cut and result.output.last_line == "oh" for result in results)
+
+
 async def test_of_a_flood_of_output_only_the_beginning_is_kept_and_marked() -> None:
     output = Kept(10)
     await output.out(b"123456")

@@ -10,7 +10,7 @@ from app_mesh import OWN_IDS, MeshContext, SmallMesh
 from ztm.apps.script.api import ScriptApp
 from ztm.apps.script.client import Kept
 from ztm.apps.script.model import Order
-from ztm.errors import BrokenStreamError, ForbiddenError, RefusedError
+from ztm.errors import ForbiddenError, RefusedError, UnreachableError
 from ztm.net.scope import Receive, Scope, Send
 
 B = OWN_IDS[1]
@@ -115,5 +115,5 @@ async def test_an_endpoint_that_is_lost_is_an_error_and_no_success(mesh: SmallMe
         await asyncio.sleep(0)
     for session in mesh._sessions.values():
         session.close("lost")
-    with pytest.raises(BrokenStreamError):
+    with pytest.raises(UnreachableError, match="was lost"):
         await running

@@ -355,7 +355,7 @@ async def test_a_script_is_ended_when_the_stream_of_its_caller_is_cut(mesh: Mesh
     )
     await caller.until(b"on\n")
     mesh._sessions[A, B].close("the hub is gone")
-    with pytest.raises(BrokenStreamError):
+    with pytest.raises(UnreachableError, match="was lost"):
         await running
     await gone(int(caller.stdout.split()[0]))
     while mesh.apps[B].exit.running:

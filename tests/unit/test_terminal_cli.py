@@ -73,7 +73,7 @@ async def test_an_option_changes_its_setting_and_no_other(
     ("words", "status", "said"),
     [
         ("--del-user bob", 1, "user 'bob' is not among the allowed users"),
-        ("--unmap-user bob", 1, "user 'bob' is mapped to nobody"),
+        ("--unmap-user bob", 1, "user 'bob' is not mapped"),
         ("--map-user bob", 2, "write MESHUSER=OSUSER"),
         ("--record perhaps", 2, "on or off"),
         ("--idle-timeout soon", 2, "a whole number from 0"),

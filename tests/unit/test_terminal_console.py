@@ -87,6 +87,24 @@ async def test_input_is_asked_for_while_an_output_waits_for_room(monkeypatch: py
     assert stream.sent[-1].status == 3
 
 
+async def test_both_outputs_at_once_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ztm.rest.message.Upgrade", object)
+    stream = Stalled()
+
+    class Both:
+        """An app that writes on both outputs at once."""
+
+        async def command(self, console: Console) -> int:
+            asyncio.get_running_loop().call_soon(stream.room.set)
+            await asyncio.gather(console.write(b"x"), console.complain(b"y"))
+            return 3
+
+    async with asyncio.timeout(5):
+        await serve_command(request(stream, "argv=%5B%22x%22%5D"), cast("App", Both()), Here())
+    assert [frame.payload for frame in stream.sent[:2]] == [b"x", b"y"]
+    assert stream.sent[-1].status == 3
+
+
 @pytest.mark.parametrize(("query", "is_typed"), [("", True), ("&tty=1", True), ("&tty=0", False)])
 def test_an_app_is_told_whether_its_caller_types(query: str, is_typed: bool) -> None:
     assert read_call(request(None, f"argv=%5B%22x%22%5D{query}"), Here()).is_typed is is_typed

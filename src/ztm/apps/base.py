@@ -13,7 +13,7 @@ from ztm.apps.audit import Audit
 from ztm.apps.command import Console
 from ztm.model import Endpoint, FileInfo
 from ztm.net.asgi import ASGIApp
-from ztm.net.base import Exchange, Network
+from ztm.net.base import Exchange, Headers, Network
 from ztm.net.http1 import Answer
 from ztm.wire.records import User
 
@@ -146,8 +146,10 @@ class AppContext(Protocol):
             UnreachableError: no hub leads there now.
         """
 
-    async def request(self, endpoint: str, method: str, target: str, body: bytes = b"") -> Answer:
-        """Ask the same app on another endpoint.
+    async def request(
+        self, endpoint: str, method: str, target: str, body: bytes = b"", headers: Headers = ()
+    ) -> Answer:
+        """Ask the same app on another endpoint. `headers` are names in lower case and values, like ``content-type``.
 
         Raises:
             UnreachableError: no hub leads there now.
@@ -156,12 +158,12 @@ class AppContext(Protocol):
             BrokenStreamError: the stream was cut.
         """
 
-    async def ask(self, app: str, method: str, target: str, body: bytes = b"") -> Answer:
+    async def ask(self, app: str, method: str, target: str, body: bytes = b"", headers: Headers = ()) -> Answer:
         """Ask another app of this endpoint, ``name`` or ``provider/name``; one that is stopped is started.
 
         Raises:
             NotFoundError: there is no such app, or it answers no other app.
-            UnreachableError: it is disabled, or does not start.
+            UnreachableError: it is disabled, does not start, or waits for this app while it starts or stops.
         """
 
     def tell(self, kind: str, name: str, state: str, reason: str = "") -> None:

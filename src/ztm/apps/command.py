@@ -119,6 +119,9 @@ class AppCommand(Protocol):
     async def endpoint_names(self) -> dict[str, str]:
         """Id to name of every endpoint that the hub lists now."""
 
+    async def named(self, message: str) -> str:
+        """`message` with names for the ids of endpoints that it speaks of, where they are to be had."""
+
     async def out(self, text: str) -> None:
         """Print `text` and a line end, cleaned of what a terminal would obey."""
 

@@ -44,7 +44,8 @@ async def run_command(
     except BrokenStreamError:
         raise
     except ZtmError as error:
-        await console.complain(f"ztm: {text.clean(' '.join(str(error).split()))}\n".encode())
+        said = await one.named(" ".join(str(error).split()))
+        await console.complain(f"ztm: {text.clean(said)}\n".encode())
         return WRONG_USAGE if isinstance(error, UsageError) and not isinstance(error, CertificateError) else FAILED
 
 
@@ -93,6 +94,18 @@ class _Run:
 
     async def endpoint_names(self) -> dict[str, str]:
         return {one.id: one.name for one in await self._context.endpoints()}
+
+    async def named(self, message: str) -> str:
+        """`message` with names for the ids of endpoints, where they are to be had."""
+        said = text.with_names(message, {self.endpoint.id: self.endpoint.name})
+        if not text.speaks_of_ids(said):
+            return said
+        try:
+            return text.with_names(said, await self.endpoint_names())
+        except BrokenStreamError:
+            raise
+        except ZtmError:
+            return said
 
     async def out(self, shown: str) -> None:
         await self.console.write(f"{text.clean(shown)}\n".encode())

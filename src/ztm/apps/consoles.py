@@ -25,11 +25,22 @@ Work = Callable[[Console], Awaitable[int]]
 
 
 async def serve_plain(stream: Stream, work: Work, call: Call) -> None:
-    """For v1's command line: the end of the output is the end of the stream."""
-    console = _PlainConsole(stream, call)
-    with contextlib.suppress(BrokenStreamError):
-        await _run(work, console)
-    stream.end()
+    """For v1's command line: the end of the output is the end of the stream.
+
+    Cancelled when the caller's connection is lost; one that ends its side only may go on listening.
+    """
+    running = asyncio.ensure_future(_run(work, _PlainConsole(stream, call)))
+    leaving = asyncio.ensure_future(stream.ended())
+    try:
+        await asyncio.wait((running, leaving), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (running, leaving):
+            task.cancel()
+        with contextlib.suppress(BrokenStreamError):  # whoever is to be told of a failure has left
+            for told in await asyncio.gather(running, leaving, return_exceptions=True):
+                if isinstance(told, Exception):
+                    raise told
+        stream.end()
 
 
 async def serve_framed(stream: Stream, work: Work, call: Call, window: Window | None = None) -> None:
@@ -99,6 +110,8 @@ class _FramedConsole:
         self._input: asyncio.Queue[bytes] = asyncio.Queue(1)
         self._is_wanted = self._is_over = False
         """Whether a piece of input is on its way; whether its end has come."""
+        self._sending = asyncio.Lock()
+        """Held by one output at a time, as a stream has one writer."""
         self._changed: list[Callable[[Window], None]] = []
         self._interrupted: Callable[[], None] | None = None
         self.call = call
@@ -132,7 +145,8 @@ class _FramedConsole:
 
     async def _send(self, kind: Kind, data: bytes = b"") -> None:
         for begin in range(0, len(data) or 1, MAX_PAYLOAD):
-            await self._stream.write(Frame(kind, data[begin : begin + MAX_PAYLOAD]).encode())
+            async with self._sending:
+                await self._stream.write(Frame(kind, data[begin : begin + MAX_PAYLOAD]).encode())
 
     async def listen(self, gone: Callable[[], object]) -> None:
         """Take what the caller sends, until it goes away; `gone` is called then."""

@@ -83,7 +83,7 @@ def read_manifest(data: bytes) -> Manifest:
         raise UsageError(f"{MANIFEST} has {len(data)} bytes; {MAX_MANIFEST} are allowed")
     try:
         found = msgspec.convert(tomllib.loads(data.decode()), _File)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
         raise UsageError(f"{MANIFEST}: {error}") from error
     if found.api != API:
         raise UsageError(f"{MANIFEST}: api {found.api} is not known here; this ztm has api {API}")

@@ -7,17 +7,36 @@ here.
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from unicodedata import east_asian_width
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Controls, direction overrides and lone surrogates; tab and line end are left alone."""
+_ENDPOINT = re.compile(r"\b(endpoint|exit) ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
+"""How messages speak of an endpoint whose name they do not know."""
+_LISTENING = re.compile(r"cannot listen on \S+(?: \(udp\))?: ")
 
 
 def clean(text: str) -> str:
     """`text` with terminal controls and direction overrides written as escapes."""
     return _UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
+def speaks_of_ids(message: str) -> bool:
+    """Whether `message` speaks of an endpoint by its id."""
+    return bool(_ENDPOINT.search(message))
+
+
+def with_names(message: str, names: Mapping[str, str]) -> str:
+    """`message` with endpoints that it speaks of by id called by their `names`, as far as these are known."""
+    return _ENDPOINT.sub(lambda found: f"{found[1]} {names.get(found[2]) or found[2]}", message)
+
+
+def not_open(reason: str) -> str:
+    """What stands beside an address that is not listened on: `reason` without the address."""
+    why = _LISTENING.sub("", reason, count=1)
+    return f"(not open: {why})" if why else "(not open)"
 
 
 def json_text(value: object) -> str:

@@ -12,9 +12,11 @@ from ztm.cli.context import YES, Context, attempting
 from ztm.errors import ConflictError, ForbiddenError, NotFoundError, RefusedError, UnusableError, UsageError
 from ztm.wire.paths import encode
 
-HEADINGS = ("NAME", "TAG", "STATE")
+HEADINGS, WIDE = ("NAME", "TAG", "STATE"), ("VERSION", "REASON")
 STATES = ("Builtin", "Downloaded", "Published", "Disabled", "Running")
 """In v1's order; each is a field ``is...`` of an app object."""
+UNWELL = ("restarting", "failed")
+"""Of an app with a process of its own: what is shown of it besides."""
 START_TIMEOUT = 60.0
 """Seconds: an app may have to be downloaded from another endpoint first."""
 
@@ -31,12 +33,19 @@ def listing(context: Context, name: str) -> Listing:
     chosen = _meant(name) if name else lambda _app: True
     found = [app for app in _apps(context) if chosen(app)]
     keys = {"NAME": full_name}
-    return Listing(found, HEADINGS, _row, name=full_name, keys=keys)
+    return Listing(found, HEADINGS, _row, WIDE, _wide_row, name=full_name, keys=keys)
 
 
 def _row(app: App) -> tuple[object, ...]:
-    states = ", ".join(state.lower() for state in STATES if app.get(f"is{state}"))
-    return f"{app['provider']}/{app['name']}", app.get("tag"), states
+    states = [state.lower() for state in STATES if app.get(f"is{state}")]
+    process = app.get("process") or {}
+    states += ["development"] if app.get("isDevelopment") else []
+    states += [process["state"]] if process.get("state") in UNWELL else []
+    return f"{app['provider']}/{app['name']}", app.get("tag"), ", ".join(states)
+
+
+def _wide_row(app: App) -> tuple[object, ...]:
+    return app.get("version"), (app.get("process") or {}).get("reason")
 
 
 def full_name(app: App) -> str:
@@ -139,6 +148,8 @@ def _by_others(app: App) -> list[str]:
     told = [("Runtime", "runtime"), ("Version", "version"), ("Title", "title"), ("Publisher", "publisher")]
     told += [("Digest", "digest"), ("Earlier version", "previous")]
     lines = [f"{label}: {app[field]}" for label, field in told if app.get(field)]
+    if app.get("isDevelopment"):
+        lines.append("Installed: only for development, by 'ztm app run'; whatever is installed next replaces it")
     permissions = app.get("permissions")
     if permissions is not None:
         lines.append("It may:" if permissions else "It may: nothing but answer")

@@ -54,14 +54,15 @@ def signed(context: Context, folder: str, tag: str = "") -> Iterator[BinaryIO]:
     from ztm.agent.apps.package import pack
 
     manifest_of(folder)
-    with attempting(f"cannot pack {folder}"), tempfile.TemporaryFile() as file:
-        pieces = pack(Path(folder).expanduser(), is_left_out)
-        opened = context.client.offer(_path(context, "sign", {"tag": tag} if tag else {}), pieces, None)
-        try:
-            shutil.copyfileobj(opened.response, file)
-        finally:
-            opened.close()
-        file.seek(0)
+    with tempfile.TemporaryFile() as file:
+        with attempting(f"cannot pack {folder}"):
+            pieces = pack(Path(folder).expanduser(), is_left_out)
+            opened = context.client.offer(_path(context, "sign", {"tag": tag} if tag else {}), pieces, None)
+            try:
+                shutil.copyfileobj(opened.response, file)
+            finally:
+                opened.close()
+            file.seek(0)
         yield file
 
 
@@ -108,15 +109,16 @@ def inspect(context: Context, file: BinaryIO) -> Report:
     return report
 
 
-def install(context: Context, file: BinaryIO, report: Report) -> dict[str, Any]:
-    """Have the agent install a package that was inspected, with all that it asks for.
+def install(context: Context, file: BinaryIO, report: Report, *, is_development: bool = False) -> dict[str, Any]:
+    """Have the agent install a package that was inspected, with all that it asks for; or only for its author to try.
 
     Raises:
         ZtmError: the agent refused.
     """
     granted = [str(one["permission"]) for one in report["permissions"]]
     more = "&".join(f"permission={encode(one)}" for one in granted) or "granting=nothing"
-    found: dict[str, Any] = _sent(context, _path(context, "install", {"digest": report["digest"]}, more), file)
+    asked = {"digest": str(report["digest"]), **({"development": "true"} if is_development else {})}
+    found: dict[str, Any] = _sent(context, _path(context, "install", asked, more), file)
     return found
 
 
@@ -163,5 +165,5 @@ def ask_consent(context: Context, report: Report, arguments: Arguments) -> None:
     if is_granted or arguments.flag(YES.name):
         return
     if not output.is_terminal(sys.stdin):
-        raise ForbiddenError("not installed: nobody is here to ask; --yes installs it with what it asks for")
+        raise ForbiddenError("nobody is here to ask; --yes installs it with what it asks for")
     context.confirm("Install it, and let it do that?", arguments)

@@ -34,16 +34,16 @@ def run_folder(context: Context, folder: str) -> int:
     manifest = apppack.manifest_of(folder)
     user = str(context.mesh_object["agent"].get("username", ""))
     named: App = {"provider": user, "name": manifest.name, "tag": ""}
-    with _put_back(context, named) as before:
+    with _put_back(context, named):
         seen = _files(folder)
-        context.out(f"app {full_name(_installed(context, folder, named, before))} runs; Ctrl-C ends it")
+        context.out(f"app {full_name(_installed(context, folder, named))} runs; Ctrl-C ends it")
         lines: list[Any] = []
         while _passes(context):
             lines = _follow(context, named, lines)
             now = _files(folder)
             if now != seen:
                 seen = now
-                _again(context, folder, named, before)
+                _again(context, folder, named)
     return 0
 
 
@@ -55,13 +55,12 @@ def _passes(context: Context) -> bool:
 
 
 @contextmanager
-def _put_back(context: Context, named: App) -> Iterator[App | None]:
+def _put_back(context: Context, named: App) -> Iterator[None]:
     """What was installed before, which is so again when this is left; SIGTERM leaves it as Ctrl-C does."""
-    before = _shown(context, named)
-    before = before if before is not None and before.get("digest") else None
+    before = _lasting(context, named)
     old = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield before
+        yield
     finally:
         signal.signal(signal.SIGTERM, old)
         context.deadline = None
@@ -74,6 +73,17 @@ def _shown(context: Context, named: App) -> App | None:
     except NotFoundError:
         return None
     return found
+
+
+def _lasting(context: Context, named: App) -> App | None:
+    """What is installed to stay; what a run left that was killed is first undone."""
+    found = _shown(context, named)
+    if found is not None and found.get("isDevelopment"):
+        if not found.get("previous"):
+            return None
+        context.ask("POST", path_of(context, named), {"isRolledBack": True}, timeout=START_TIMEOUT)
+        found = _shown(context, named)
+    return found if found is not None and found.get("digest") else None
 
 
 def _restored(context: Context, named: App, before: App | None) -> None:
@@ -93,23 +103,18 @@ def _restored(context: Context, named: App, before: App | None) -> None:
     context.ask("POST", path_of(context, named), {**wanted, "isRolledBack": not is_back}, timeout=START_TIMEOUT)
 
 
-def _installed(context: Context, folder: str, named: App, before: App | None) -> App:
+def _installed(context: Context, folder: str, named: App) -> App:
     """The app as it is in the folder now, installed and started; what was there before stays the version before."""
-    found = _shown(context, named)
-    path = path_of(context, named)
-    if before is not None and found is not None and found["digest"] != before["digest"]:
-        context.ask("POST", path, {"isRunning": False}, timeout=START_TIMEOUT)
-        context.ask("POST", path, {"isRolledBack": True}, timeout=START_TIMEOUT)
     with apppack.signed(context, folder) as file:
-        apppack.install(context, file, apppack.inspect(context, file))
-    started: App = context.ask("POST", path, {"isRunning": True}, timeout=START_TIMEOUT)
+        apppack.install(context, file, apppack.inspect(context, file), is_development=True)
+    started: App = context.ask("POST", path_of(context, named), {"isRunning": True}, timeout=START_TIMEOUT)
     return started
 
 
-def _again(context: Context, folder: str, named: App, before: App | None) -> None:
+def _again(context: Context, folder: str, named: App) -> None:
     """Take up a change of the folder; one that does not work is told, and the next one waited for."""
     try:
-        _installed(context, folder, named, before)
+        _installed(context, folder, named)
     except AgentUnreachableError:
         raise
     except ZtmError as error:

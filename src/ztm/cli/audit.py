@@ -7,17 +7,18 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ztm.apps import text
-from ztm.apps.formats import Format, Object, chosen_format, data_text
+from ztm.apps.formats import NO_HEADERS, Format, Object, chosen_format, data_text
 from ztm.apps.grammar import Arguments, Option
 from ztm.cli import output
 from ztm.cli.changes import Changes
 from ztm.cli.context import Context, attempting
 from ztm.cli.failures import AgentUnreachableError
 from ztm.cli.watch import PASSING
+from ztm.errors import ZtmError
 from ztm.wire.paths import encode
 
 APP = Option("--app", "<app name>", "Audit log: only of this app, as [provider/]name")
@@ -25,7 +26,8 @@ USER = Option("--user", "<username>", "Audit log: only of this user")
 DENIED = Option("--denied", "", "Audit log: only what was refused")
 SINCE = Option("--since", "<time>", "Audit log: only sessions that ended since, as 90s, 15m, 1h, 7d or RFC 3339")
 LIMIT = Option("--limit", "<number>", "Audit log: the newest records, so many at most (default 100, up to 1000)")
-OPTIONS = (APP, USER, DENIED, SINCE, LIMIT)
+HEADLESS = Option(NO_HEADERS.name, "", "Audit log: leave out the heading row")
+OPTIONS = (APP, USER, DENIED, SINCE, LIMIT, HEADLESS)
 HEADINGS = ("TIME", "SIDE", "USER", "APP", "ACTION", "SUBJECT", "TARGET", "ALLOWED", "BYTES", "DURATION", "REASON")
 MOST = 1000
 """Records of one answer."""
@@ -55,11 +57,23 @@ def show(context: Context, arguments: Arguments, *, follow: bool) -> int | None:
             return context.ask("GET", f"{path}?{fields}") or []
 
     limit = query.pop("limit", "100")
+    is_table = form not in (Format.JSON, Format.YAML)
+    printer = _Printer(form, not arguments.flag(HEADLESS.name), _names(context) if is_table else {})
     if follow:
         with Changes(context, ("audit",) if is_own else (), context.mesh) as changes:
-            return _follow(changes, form, find(str(MOST)), int(limit), lambda: find(str(MOST)))
-    _print(find(limit), form, headed=True)
+            return _follow(changes, printer, find(str(MOST)), int(limit), lambda: find(str(MOST)))
+    printer.show(find(limit))
     return None
+
+
+def _names(context: Context) -> dict[str, str]:
+    """Endpoints by id; records are shown also while the hub does not tell them."""
+    try:
+        return context.endpoint_names()
+    except AgentUnreachableError:
+        raise
+    except ZtmError:
+        return {}
 
 
 def _query(arguments: Arguments) -> dict[str, str]:
@@ -84,8 +98,8 @@ def _since(arguments: Arguments) -> str:
     return given
 
 
-def _follow(changes: Changes, form: Format, found: Records, limit: int, find: Callable[[], Records]) -> int:
-    _print(found[-limit:], form, headed=True)
+def _follow(changes: Changes, printer: "_Printer", found: Records, limit: int, find: Callable[[], Records]) -> int:
+    printer.show(found[-limit:])
     seen, last_failure = found, ""
     while changes.wait():
         try:
@@ -101,7 +115,7 @@ def _follow(changes: Changes, form: Format, found: Records, limit: int, find: Ca
             new = fresh(seen, found)
             if len(new) == MOST:
                 output.complain(f"more than {MOST} sessions ended at once; not all of them are shown")
-            _print(new, form, headed=False)
+            printer.show(new)
             seen = found
     return 0
 
@@ -116,22 +130,35 @@ def fresh(before: Records, after: Records) -> Records:
     return after
 
 
-def _print(records: Records, form: Format, *, headed: bool) -> None:
-    if form is Format.JSON:
-        for record in records:
-            output.write(json.dumps(record, ensure_ascii=False))
-    elif form is Format.YAML:
-        if records:
-            output.write(data_text(records, form))
-    elif records or headed:
-        output.write(text.table(HEADINGS, [_row(one) for one in records], headed=headed))
-    sys.stdout.flush()
+class _Printer:
+    """Prints records in one form, and headings above the first of them only."""
+
+    def __init__(self, form: Format, headed: bool, names: Mapping[str, str]) -> None:
+        self._form = form
+        self._headed = headed
+        self._names = names
+
+    def show(self, records: Records) -> None:
+        """Print these, which follow those printed before."""
+        if self._form is Format.JSON:
+            for record in records:
+                output.write(json.dumps(record, ensure_ascii=False))
+        elif self._form is Format.YAML:
+            if records:
+                output.write(data_text(records, self._form))
+        elif records or self._headed:
+            rows = [_row(one, self._names) for one in records]
+            output.write(text.table(HEADINGS, rows, headed=self._headed))
+            self._headed = False
+        sys.stdout.flush()
 
 
-def _row(one: Object) -> tuple[object, ...]:
+def _row(one: Object, names: Mapping[str, str]) -> tuple[object, ...]:
     count = (one.get("sent") or 0) + (one.get("received") or 0)
     allowed = "yes" if one.get("allowed") else "no"
     app = str(one.get("app", "")).removeprefix("ztm/")
     duration = text.seconds(1000 * (one.get("duration") or 0))
-    said = (one.get(name) for name in ("action", "subject", "target"))
-    return one.get("time"), one.get("side"), one.get("user"), app, *said, allowed, count, duration, one.get("reason")
+    target = str(one.get("target") or "")
+    said = (one.get("action"), one.get("subject"), names.get(target) or target)
+    reason = text.with_names(str(one.get("reason") or ""), names)
+    return one.get("time"), one.get("side"), one.get("user"), app, *said, allowed, count, duration, reason

@@ -134,7 +134,7 @@ async def _within(seconds: float, what: str, stream: Stream, asking: Awaitable[A
 def _message(body: bytes) -> str:
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body.decode("utf-8", "replace").strip()[:_MESSAGE_CHARACTERS]
     message = value.get("message") if isinstance(value, dict) else value
     return message if isinstance(message, str) else ""

@@ -153,6 +153,8 @@ class AppInfo:
     previous: str = ""
     """The version that it can go back to."""
     process: ProcessState | None = None
+    is_development: bool = False
+    """Whether what is installed was only to be tried by its author."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ class Consent:
     digest: str
     permissions: tuple[str, ...] | None = None
     """None goes on with what was granted to the version that is there."""
+    is_development: bool = False
+    """Its author only tries it: it is marked so, and replaced by whatever is installed next."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,11 @@ class Messages:
     def __init__(self) -> None:
         self._held = bytearray()
 
+    @property
+    def held(self) -> int:
+        """Bytes of the unfinished one."""
+        return len(self._held)
+
     def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
         """The messages that `data` completes, in order.
 
@@ -54,7 +59,7 @@ class Messages:
                 return
             try:
                 message = msgspec.msgpack.decode(bytes(self._held[_HEAD.size : end]), type=dict[str, Any])
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise UsageError(f"not a message of a WebSocket: {error}") from error
             if not isinstance(message.get("type"), str):
                 raise UsageError("a message of a WebSocket without a type")

@@ -1,8 +1,8 @@
 """A filter of system calls: what Landlock does not hold a process from.
 
 It is a second wall, not the first: it refuses what an app has no use for (other processes, mounts, keys; modes,
-owners and times by path; watching files, shared memory, Unix sockets), and programs and the network where they were
-not granted.
+owners and times by path; watching files, shared memory and such as no limit counts, Unix sockets, ports to listen on,
+signals about files, outliving the agent), and programs and the network where they were not granted.
 Source: seccomp(2); https://docs.kernel.org/userspace-api/seccomp_filter.html; numbers from the kernel's tables.
 """
 
@@ -33,14 +33,15 @@ _NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "lremovexattr": (198, 15), "setxattrat": (463, 463), "removexattrat": (466, 466), "mknod": (133, None),
     "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "inotify_init": (253, None),
     "inotify_init1": (294, 26), "fanotify_init": (300, 262), "shmget": (29, 194), "msgget": (68, 186),
-    "semget": (64, 190), "mq_open": (240, 180),
+    "semget": (64, 190), "mq_open": (240, 180), "listen": (50, 201), "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
     "fork": (57, None), "vfork": (58, None), "clone": (56, 220), "clone3": (435, 435), "execve": (59, 221),
     "execveat": (322, 281), "socket": (41, 198), "socketpair": (53, 199), "kill": (62, 129), "tkill": (200, 130),
     "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
     "pidfd_send_signal": (424, 424), "prlimit64": (302, 261), "sched_setaffinity": (203, 122),
     "sched_setscheduler": (144, 119), "sched_setparam": (142, 118), "sched_setattr": (314, 274),
     "setpriority": (141, 140), "ioprio_set": (251, 30), "setsid": (112, 157), "setpgid": (109, 154),
-    "utimensat": (280, 88),
+    "utimensat": (280, 88), "fcntl": (72, 25), "ioctl": (16, 29), "prctl": (157, 167),
 }  # fmt: skip
 """Numbers on x86-64, and in the generic table of the younger architectures."""
 _ALWAYS = tuple(_NUMBERS)[: tuple(_NUMBERS).index("fork")]
@@ -54,8 +55,14 @@ _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _X32 = 0x40000000
 _NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
 _THREAD = 0x00010000
-_NAMESPACES = 0x7E020080
-"""Flags of clone that make namespaces: cgroup, uts, ipc, user, pid, net, mount, time."""
+_NAMESPACES, _SIBLING = 0x7E020080, 0x00008000
+"""Flags of clone that make namespaces (cgroup, uts, ipc, user, pid, net, mount, time), or a child of the agent."""
+_SET_OWNER = (8, 10, 15)
+"""What `fcntl` does to have the kernel signal somebody about a file: F_SETOWN, F_SETSIG, F_SETOWN_EX."""
+_SET_OWNER_TOO = (0x8901, 0x8902)
+"""And `ioctl`: FIOSETOWN, SIOCSPGRP."""
+_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG, by which a process ends with its parent."""
 _INET, _INET6, _NETLINK = 2, 10, 16
 _STREAM, _TYPE_MASK = 1, 0xF
 _SECCOMP, _FILTER = 22, 2
@@ -107,6 +114,7 @@ def _blocks(calls: Calls, pid: int) -> list[tuple[str, list[bytes]]]:
     """What is done about each call of the table: the rest of the program if it is that one."""
     refused, own = [_refuse(errno.EPERM)], (0, pid)
     blocks = [(name, refused) for name in (*_ALWAYS, "tkill", "setpgid", "setsid")]
+    blocks += [("fcntl", _but(1, _SET_OWNER)), ("ioctl", _but(1, _SET_OWNER_TOO)), ("prctl", _but(0, (_DEATH_SIGNAL,)))]
     blocks += [("utimensat", _without(1, errno.EPERM)), ("clone3", [_refuse(errno.ENOSYS)])]
     blocks += [("socketpair", _only(1, (_STREAM,), errno.EACCES, _TYPE_MASK))]
     families = (_INET, _INET6, _NETLINK) if calls.net else ()
@@ -117,7 +125,7 @@ def _blocks(calls: Calls, pid: int) -> list[tuple[str, list[bytes]]]:
         blocks += [(name, _only(0, own, errno.EPERM)) for name in _SIGNALS]
         blocks.append(("pidfd_send_signal", refused))
     if calls.exec:
-        blocks.append(("clone", [_argument(0), _jump(_SET, _NAMESPACES, 0, 1), *refused, _verdict(_ALLOW)]))
+        blocks.append(("clone", [_argument(0), _jump(_SET, _NAMESPACES | _SIBLING, 0, 1), *refused, _verdict(_ALLOW)]))
     else:
         blocks += [(name, refused) for name in ("fork", "vfork", "execve", "execveat")]
         blocks.append(("clone", [_argument(0), _jump(_SET, _THREAD, 1, 0), *refused, _verdict(_ALLOW)]))
@@ -133,6 +141,12 @@ def _only(argument: int, values: tuple[int, ...], code: int, mask: int = 0) -> l
     masked = [struct.pack("=HBBI", _AND, 0, 0, mask)] if mask else []
     jumps = [_jump(_EQUAL, value, len(values) - at, 0) for at, value in enumerate(values)]
     return [_argument(argument), *masked, *jumps, _refuse(code), _verdict(_ALLOW)]
+
+
+def _but(argument: int, values: tuple[int, ...]) -> list[bytes]:
+    """Allow the call unless an argument is one of `values`."""
+    jumps = [_jump(_EQUAL, value, len(values) - at, 0) for at, value in enumerate(values)]
+    return [_argument(argument), *jumps, _verdict(_ALLOW), _refuse(errno.EPERM)]
 
 
 def _without(argument: int, code: int) -> list[bytes]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ztm.errors import ConflictError
 from ztm.wire.processes import Start
-from ztm_app.confine import landlock, limits, reach, seccomp, system
+from ztm_app.confine import keeper, landlock, limits, reach, seccomp, system
 
 REASON = (
     "apps by others are not started here: {why}, so nothing would keep them from the agent's keys. "
@@ -27,12 +27,14 @@ def lack() -> str:
 
 
 def bound(start: Start) -> None:
-    """Set the limits that need no wall.
+    """Set the limits that need no wall, and see to the end of all that is started.
 
     Raises:
         OSError: the system refused, or the agent has ended.
     """
     limits.end_with(start.agent)
+    if "exec" in start.permissions or not start.is_confined:
+        keeper.keep()
     limits.set_limits(memory=start.memory_mb << 20, files=start.files, starts_programs="exec" in start.permissions)
 
 

@@ -14,7 +14,7 @@ from ztm.net.scope import PEER, ASGIApp
 from ztm.rest import inprocess
 from ztm.wire.console import Window
 from ztm_app.app import App
-from ztm_app.replies import Reply, body_of, reply_of
+from ztm_app.replies import Reply, body_of, fields_of, reply_of
 from ztm_app.runtime import Runtime
 from ztm_app.streams import Stream
 from ztm_app.testing.memory import MemoryHost, MemoryMesh, open_stream
@@ -60,10 +60,8 @@ class TestEndpoint:
 
     async def request(self, method: str, path: str, body: object = None) -> Reply:
         """What the app answers the local user, whatever the status is. What a handler raises is raised here."""
-        is_json = body is not None and not isinstance(body, bytes | str)
-        headers = [("content-type", "application/json")] if is_json else []
         answer = await inprocess.ask(
-            self.runtime.user_api, method, path, body_of(body), extensions={PEER: None}, headers=headers
+            self.runtime.user_api, method, path, body_of(body), extensions={PEER: None}, headers=fields_of(body)
         )
         return reply_of(answer, path, any_status=True)
 
@@ -85,12 +83,15 @@ class TestEndpoint:
 
     async def as_peer(self, user: str, method: str, path: str, body: object = None) -> Reply:
         """What the app answers another endpoint of `user`."""
-        answer = await self.host.answer(Peer(user, IDS[0], "127.0.0.1", 1), method, path, body_of(body))
+        peer = Peer(user, IDS[0], "127.0.0.1", 1)
+        answer = await self.host.answer(peer, method, path, body_of(body), fields_of(body))
         return reply_of(answer, path, any_status=True)
 
     async def ask(self, method: str, path: str, body: object = None) -> Reply:
         """What the app answers another app of its endpoint."""
-        answer = await inprocess.ask(self.runtime.self_api, method, path, body_of(body), extensions={PEER: None})
+        answer = await inprocess.ask(
+            self.runtime.self_api, method, path, body_of(body), extensions={PEER: None}, headers=fields_of(body)
+        )
         return reply_of(answer, path, any_status=True)
 
     async def run(self, *words: str, typed: bytes = b"") -> Ran:

@@ -84,15 +84,15 @@ class MemoryHost:
 
     # ------------------------------------------------------------------ the mesh
 
-    async def request(self, endpoint: str, method: str, target: str, body: bytes) -> Answer:
+    async def request(self, endpoint: str, method: str, target: str, body: bytes, headers: Headers) -> Answer:
         """See `Host`."""
         self._check("mesh.connect", f"open streams to other endpoints ({method} {target})")
-        return await self._mesh.owner_of(endpoint).answer(self.peer(), method, target, body)
+        return await self._mesh.owner_of(endpoint).answer(self.peer(), method, target, body, headers)
 
-    async def answer(self, peer: Peer, method: str, target: str, body: bytes) -> Answer:
+    async def answer(self, peer: Peer, method: str, target: str, body: bytes, headers: Headers = ()) -> Answer:
         """What the app here answers a peer."""
         try:
-            return await inprocess.ask(self._peer_api(), method, target, body, extensions={PEER: peer})
+            return await inprocess.ask(self._peer_api(), method, target, body, extensions={PEER: peer}, headers=headers)
         except ZtmError as error:
             return Answer(error.status, [], error_body(error.status, str(error)))
         except Exception:
@@ -123,12 +123,13 @@ class MemoryHost:
         owners = [one.owner for one in self._mesh.hosts.values()]
         return [User(name, owners.count(name)) for name in dict.fromkeys(owners)]
 
-    async def ask(self, app: str, method: str, target: str, body: bytes) -> Answer:
+    async def ask(self, app: str, method: str, target: str, body: bytes, headers: Headers) -> Answer:
         """See `Host`."""
         self._check(f"app:{app}", f"ask the app {app}")
         if app not in self._mesh.neighbours:
             raise NotFoundError(f"there is no app {app}")
-        return await inprocess.ask(self._mesh.neighbours[app], method, target, body, extensions={PEER: None})
+        neighbour = self._mesh.neighbours[app]
+        return await inprocess.ask(neighbour, method, target, body, extensions={PEER: None}, headers=headers)
 
     async def listen(self, address: Address, taken: Taken) -> Port:
         """See `Host`."""

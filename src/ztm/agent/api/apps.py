@@ -73,6 +73,8 @@ class AppView(PackageView, rename="camel"):
     previous: str | UnsetType = UNSET
     """The version that it can go back to."""
     process: ProcessView | UnsetType = UNSET
+    is_development: bool | UnsetType = UNSET
+    """Whether what is installed is from `ztm app run`."""
 
 
 class ConsentSettings(msgspec.Struct):
@@ -241,6 +243,7 @@ def app_view(app: AppInfo) -> AppView:
         app.digest or UNSET,
         app.previous or UNSET,
         UNSET if process is None else ProcessView(process.state, process.reason, process.restarts, process.confinement),
+        app.is_development or UNSET,
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from ztm.agent.api.apps import UNUSABLE, AppView, PermissionView, app_view, permission_views
-from ztm.agent.api.base import MESH, REFUSED, MeshApi
+from ztm.agent.api.base import MESH, REFUSED, MeshApi, flag
 from ztm.agent.api.contents import next_piece
 from ztm.agent.apps.inspection import Inspected
 from ztm.agent.apps.names import AppName
@@ -59,6 +59,7 @@ class PackageRoutes(MeshApi):
         tag = Param("tag", str, "tag of the app's name; none")
         digest = Param("digest", str, "digest of the package that the owner consents to")
         permission = Param("permission", str, "what the owner grants; repeated for each. None: what is granted now")
+        development = Param("development", bool, "whether its author only tries it, until something else is installed")
         none = Param("granting", str, "`nothing` where the owner grants an app that asks for nothing just that")
         router.add(
             "POST",
@@ -89,7 +90,7 @@ class PackageRoutes(MeshApi):
             body=bytes,
             answer=AppView,
             statuses={201: "installed", **_BROUGHT},
-            query=(digest, permission, none),
+            query=(digest, permission, none, development),
             tag="apps",
         )
         router.add(
@@ -106,13 +107,13 @@ class PackageRoutes(MeshApi):
         """Look at a package that somebody brings."""
         mesh = self._mesh(request)
         async with _brought(mesh, request) as package:
-            return Response(200, _report(mesh, await mesh.apps.inspect(package)))
+            return Response(200, _report(mesh, await mesh.apps.packages.inspect(package)))
 
     async def published(self, request: Request) -> Response:
         """Look at a package in the mesh."""
         mesh = self._mesh(request)
         app = AppName.parse(request.params["provider"], request.params["app"])
-        return Response(200, _report(mesh, await mesh.apps.inspect_published(app)))
+        return Response(200, _report(mesh, await mesh.apps.packages.inspect_published(app)))
 
     async def sign(self, request: Request) -> Response:
         """Sign a package; the answer reads the file that came in, which has no name any more by then."""
@@ -120,15 +121,16 @@ class PackageRoutes(MeshApi):
         if tag:
             check_name("tag", tag)
         async with _brought(mesh, request) as package:
-            size, pieces = await mesh.apps.signed(package, tag)
+            size, pieces = await mesh.apps.packages.signed(package, tag)
         return Response(200, pieces, BINARY, [("content-length", str(size))])
 
     async def install(self, request: Request) -> Response:
         """Install a package that somebody brings."""
         mesh, consent = self._mesh(request), _consent(request)
         async with _brought(mesh, request) as package:
-            found = await mesh.apps.inspect(package)
-            return Response(201, app_view(await mesh.apps.install(package, found, consent)))
+            found = await mesh.apps.packages.inspect(package)
+            await mesh.apps.installer.install(package, found, consent)
+            return Response(201, app_view(mesh.apps.one(found.app.provider, found.app.app)))
 
 
 def _consent(request: Request) -> Consent:
@@ -143,7 +145,7 @@ def _consent(request: Request) -> Consent:
         raise UsageError("the query's digest is missing: which package does the owner consent to?")
     if nothing not in ("", "nothing") or (nothing and granted):
         raise UsageError("the query's granting may be `nothing`, and only without permissions")
-    return Consent(digest, tuple(granted) if granted or nothing else None)
+    return Consent(digest, tuple(granted) if granted or nothing else None, flag(request, "development"))
 
 
 @asynccontextmanager
@@ -155,7 +157,7 @@ async def _brought(mesh: Mesh, request: Request) -> AsyncIterator[Content]:
         TooLargeError: it is too large.
         StorageError: the disk does not take it.
     """
-    with mesh.apps.incoming() as incoming:
+    with mesh.apps.packages.incoming() as incoming:
         pieces = aiter(request.stream())
         while (piece := await next_piece(pieces)) is not None:
             await incoming.write(piece)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ztm.agent.apps.files import FileMesh, MeshFiles
+from ztm.agent.apps.names import AppName
 from ztm.agent.audit.log import AuditLog
 from ztm.agent.events.bus import Bus, Event
 from ztm.agent.hublink import HubLink
@@ -14,7 +15,7 @@ from ztm.apps.base import AppFiles, Place
 from ztm.apps.catalog import PROVIDER
 from ztm.errors import BrokenStreamError, DeadlineError
 from ztm.model import Endpoint
-from ztm.net.base import Exchange, Network
+from ztm.net.base import Exchange, Headers, Network
 from ztm.net.http1 import Answer
 from ztm.rest.client import call_stream, error_of
 from ztm.store.agent import AgentStore
@@ -63,8 +64,10 @@ class Meshlike(FileMesh, Protocol):
 class Neighbours(Protocol):
     """What a context needs of the other apps of its endpoint."""
 
-    async def ask(self, provider: str, app: str, method: str, target: str, body: bytes) -> Answer:
-        """Ask one of them."""
+    async def ask(
+        self, asker: AppName, provider: str, app: str, method: str, target: str, body: bytes, headers: Headers
+    ) -> Answer:
+        """Ask one of them on behalf of another."""
 
     def directory_of(self, provider: str, app: str) -> Path:
         """An app's own directory, made if need be."""
@@ -129,24 +132,29 @@ class MeshContext:
         """See `AppContext`."""
         return self._room.directory_of(self._provider, self._app)
 
-    async def ask(self, app: str, method: str, target: str, body: bytes = b"") -> Answer:
+    async def ask(self, app: str, method: str, target: str, body: bytes = b"", headers: Headers = ()) -> Answer:
         """See `AppContext`."""
         provider, _, name = app.rpartition("/")
-        return await self._room.ask(provider or PROVIDER, name, method, target, body)
+        own = AppName.parse(self._provider, self._app)
+        return await self._room.ask(own, provider or PROVIDER, name, method, target, body, headers)
 
     async def connect(self, endpoint: str) -> Exchange:
         """See `AppContext`."""
         return await self._mesh.connect_app(endpoint, self._provider, self._app)
 
-    async def request(self, endpoint: str, method: str, target: str, body: bytes = b"") -> Answer:
+    async def request(
+        self, endpoint: str, method: str, target: str, body: bytes = b"", headers: Headers = ()
+    ) -> Answer:
         """See `AppContext`; HTTP/1.1 on a stream of its own."""
         stream = await self.connect(endpoint)
         try:
             async with asyncio.timeout(ANSWER):
                 status, _ = await stream.response()
             if status != 200:
-                raise error_of(Answer(status, [], await _text(stream)), f"the way to endpoint {endpoint}")
-            return await call_stream(stream, method, target, body=body, timeout=ANSWER)
+                refusal = error_of(Answer(status, [], await _text(stream)), "its agent")
+                refusal.message = f"endpoint {endpoint}: {refusal.message}"
+                raise refusal
+            return await call_stream(stream, method, target, body=body, timeout=ANSWER, headers=headers)
         except TimeoutError as error:
             raise DeadlineError(f"endpoint {endpoint} did not answer within {ANSWER:.0f} s") from error
         finally:

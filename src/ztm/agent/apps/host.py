@@ -8,66 +8,25 @@ from outside, as is how one is made. Source: spec app-framework 5.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 from ztm.agent.apps.names import AppName
-from ztm.agent.apps.uses import Uses
-from ztm.agent.audit.peers import watched
-from ztm.apps.base import App, AppContext, AppFactory, Condition, Draining, Measured, Supervised
+from ztm.agent.apps.questions import Questions
+from ztm.agent.apps.serving import serve_peer
+from ztm.agent.apps.slot import ContextFactory, Running, Slot
+from ztm.apps.base import App, AppFactory, Draining, Measured
 from ztm.apps.catalog import PROVIDER
-from ztm.errors import NotFoundError, UnreachableError, UsageError, ZtmError
-from ztm.logs import LogRing
+from ztm.errors import NotFoundError, UsageError, ZtmError
 from ztm.model import Peer
-from ztm.net.asgi import PEER, Receive, Scope, Send, serve_stream
-from ztm.net.base import Network, SessionLimits
-from ztm.net.scope import HttpLimits, Upgrade
+from ztm.net.base import Network
+from ztm.net.scope import Receive, Scope, Send, Upgrade
 from ztm.store.agent import AgentStore
-from ztm.wire.records import AppChange, AppInfo, LogEntry, ProcessState
+from ztm.wire.records import AppChange, AppInfo, LogEntry
 
 log = logging.getLogger("ztm.agent")
 
 T = TypeVar("T")
-
-LOG_LINES = 100
-"""Of each app, in memory, as v1 keeps them."""
-
-
-class StoppableContext(AppContext, Protocol):
-    """A context that its maker can end."""
-
-    async def close(self) -> None:
-        """Stop all that the app spawned."""
-
-
-ContextFactory = Callable[[str, str, logging.LoggerAdapter[logging.Logger]], StoppableContext]
-
-
-@dataclass(slots=True)
-class _Running:
-    app: App
-    context: StoppableContext
-    uses: Uses
-
-
-@dataclass(slots=True)
-class _Slot:
-    """One app: how it is made, what is wanted of it, and what runs of it."""
-
-    name: AppName
-    factory: AppFactory
-    state: str
-    """``running``, ``stopped``, ``disabled`` or empty: what is wanted, as on disk."""
-    ring: LogRing
-    running: _Running | None = None
-    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while it is started or stopped."""
-    is_heard: bool = False
-    """Whether it was ever started, so that it has a log."""
-
-    @property
-    def is_builtin(self) -> bool:
-        return self.name.provider == PROVIDER
 
 
 class AppHost:
@@ -87,7 +46,8 @@ class AppHost:
         self._store = store
         self._network = network
         self._contexts = contexts
-        self._slots: dict[AppName, _Slot] = {}
+        self._slots: dict[AppName, Slot] = {}
+        self._questions = Questions()
         for name, factory in factories.items():
             self.add(AppName(PROVIDER, name), factory)
 
@@ -101,18 +61,20 @@ class AppHost:
             return
         wanted = {(row.provider, row.name, row.tag): row.state for row in self._store.apps(self._mesh)}
         state = wanted.get((name.provider, name.name, name.tag), "")
-        self._slots[name] = _Slot(name, factory, state, LogRing(LOG_LINES))
+        self._slots[name] = Slot(self._mesh, name, factory, self._contexts, state, self._save)
+
+    def _save(self, name: AppName, state: str) -> None:
+        self._store.save_app_state(self._mesh, name.provider, name.name, name.tag, self._owner(), state)
 
     async def drop(self, name: AppName) -> None:
         """Stop an app, if there is such a one, and know it no longer; what was wanted of it is kept."""
         slot = self._slots.pop(name, None)
         if slot is not None:
-            await self._stop(slot)
-            self._unhear(slot)
+            await slot.end(f"app {name} is just being replaced or removed")
 
     def apps(self) -> list[AppInfo]:
         """The built-in apps."""
-        return [self._info(slot) for slot in self._slots.values() if slot.is_builtin]
+        return [slot.info() for slot in self._slots.values() if slot.is_builtin]
 
     def has(self, provider: str, app: str) -> bool:
         """Whether that can run here."""
@@ -124,29 +86,20 @@ class AppHost:
         Raises:
             NotFoundError: there is none of that name.
         """
-        return self._info(self._slot(provider, app))
+        return self._slot(provider, app).info()
 
-    def _info(self, slot: _Slot) -> AppInfo:
-        name = slot.name
-        shown = AppInfo(
-            name.provider,
-            name.name,
-            name.tag,
-            is_builtin=slot.is_builtin,
-            is_disabled=slot.state == "disabled",
-            is_running=slot.running is not None,
-            runtime="python",
-        )
-        app: object = slot.running.app if slot.running is not None else None
-        return replace(shown, process=_process(app.condition)) if isinstance(app, Supervised) else shown
+    def is_started(self, provider: str, app: str) -> bool:
+        """Whether there is such an app that was started and not stopped since, even if its process has failed."""
+        slot = self._find(provider, app)
+        return slot is not None and slot.running is not None
 
-    def _find(self, provider: str | None, app: str) -> _Slot | None:
+    def _find(self, provider: str | None, app: str) -> Slot | None:
         try:
             return self._slots.get(AppName.parse(provider or PROVIDER, app))
         except UsageError:
             return None
 
-    def _slot(self, provider: str | None, app: str) -> _Slot:
+    def _slot(self, provider: str | None, app: str) -> Slot:
         slot = self._find(provider, app)
         if slot is None:
             raise NotFoundError(f"app not found: {provider + '/' if provider else ''}{app}")
@@ -170,70 +123,33 @@ class AppHost:
 
     async def start_wanted(self) -> None:
         """Start the apps that were running before; one that fails is logged and does not stop the others."""
-        wanted = [slot for slot in self._slots.values() if slot.state == "running"]
-        await asyncio.gather(*map(self._start_again, wanted))
+        await self._all("start", {slot.name: slot.start() for slot in self._slots.values() if slot.state == "running"})
 
-    async def _start_again(self, slot: _Slot) -> None:
-        try:
-            await self._start(slot)
-        except ZtmError as error:
-            log.error("app %s of mesh %s does not start: %s", slot.name, self._mesh, error)
+    async def _all(self, what: str, changes: Mapping[AppName, Awaitable[object]]) -> None:
+        """Do the same with several apps; none is left out because another one fails, in whatever way."""
+        outcomes = await asyncio.gather(*changes.values(), return_exceptions=True)
+        for name, outcome in zip(changes, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                details = None if isinstance(outcome, ZtmError) else outcome
+                log.error("app %s of mesh %s does not %s: %s", name, self._mesh, what, outcome, exc_info=details)
 
     async def start(self, provider: str, app: str) -> None:
-        """Start an app, whatever its state was, and remember it; where it fails, its state is as before."""
-        await self._start(self._slot(provider, app))
+        """Start an app, whatever its state was, and remember it; where it fails, its state is as before.
 
-    async def _start(self, slot: _Slot, *, on_demand: bool = False) -> _Running:
-        """Start it once, however many want it at the same time."""
-        async with slot.changing:
-            if slot.running is not None:
-                return slot.running
-            if on_demand and slot.state == "disabled":
-                raise UnreachableError(f"Cannot start the app: {slot.name.app} is disabled")
-            if self._slots.get(slot.name) is not slot:
-                raise NotFoundError(f"app not found: {slot.name}")
-            slot.running = await self._started(slot)
-            self._remember(slot, "running")
-            return slot.running
-
-    async def _started(self, slot: _Slot) -> _Running:
-        logger = self._logger(slot.name)
-        if not slot.is_heard:
-            logger.addHandler(slot.ring)
-            slot.is_heard = True
-        ids = {"ids": {"mesh": self._mesh, "app": f"{slot.name}"}}
-        context = self._contexts(slot.name.provider, slot.name.app, logging.LoggerAdapter(logger, ids))
-        app = slot.factory(context)
-        try:
-            await app.start()
-        except BaseException:
-            await context.close()
-            raise
-        return _Running(app, context, Uses(str(slot.name)))
-
-    def _logger(self, name: AppName) -> logging.Logger:
-        parts = (self._mesh, *((name.provider,) if name.provider != PROVIDER else ()), name.app)
-        return logging.getLogger("ztm.app." + ".".join(part.replace(".", "_") for part in parts))
-
-    def _unhear(self, slot: _Slot) -> None:
-        if slot.is_heard:
-            self._logger(slot.name).removeHandler(slot.ring)
+        Raises:
+            NotFoundError: there is no such app.
+            ZtmError: it does not start, or is stopped meanwhile.
+        """
+        await self._slot(provider, app).start()
 
     async def stop(self, provider: str, app: str, state: str = "stopped") -> None:
-        """Stop an app with all that is under way in it, and remember it as `state`."""
-        slot = self._slot(provider, app)
-        await self._stop(slot)
-        self._remember(slot, state)
+        """Stop an app with all that is under way in it, and remember it as `state`; done even if the caller leaves.
 
-    async def _stop(self, slot: _Slot) -> None:
-        async with slot.changing:
-            running, slot.running = slot.running, None
-            if running is not None:
-                await running.uses.end()
-                try:
-                    await running.app.stop()
-                finally:
-                    await running.context.close()
+        Raises:
+            NotFoundError: there is no such app.
+            StorageError: the disk does not take what is wanted of it; it is stopped nevertheless.
+        """
+        await self._slot(provider, app).stop(state)
 
     async def drain(self) -> None:
         """Have the apps take no new clients, and return when they are done with those they have."""
@@ -241,29 +157,26 @@ class AppHost:
         await asyncio.gather(*(app.drain() for app in apps if isinstance(app, Draining)))
 
     async def close(self) -> None:
-        """Stop all apps with all that is under way in them; those that ran will run again."""
-        slots = list(self._slots.values())
-        await asyncio.gather(*map(self._stop, slots))
-        for slot in slots:
-            self._unhear(slot)
-
-    def _remember(self, slot: _Slot, state: str) -> None:
-        if slot.state != state:
-            name = slot.name
-            self._store.save_app_state(self._mesh, name.provider, name.name, name.tag, self._owner(), state)
-            slot.state = state
+        """Stop all apps with all that is under way in them, for good; those that ran will run again."""
+        why = "the agent is leaving the mesh, or is stopping"
+        await self._all("stop", {slot.name: slot.end(f"app {slot.name}: {why}") for slot in self._slots.values()})
 
     async def change(self, provider: str, app: str, change: AppChange) -> None:
-        """Do what a POST asks, disabling first, as v1 does (spec agent-api 8)."""
+        """Do what a POST asks, disabling first, as v1 does (spec agent-api 8).
+
+        Raises:
+            NotFoundError: there is no such app.
+            ZtmError: it does not start, or the disk does not take the change.
+        """
         slot = self._slot(provider, app)
         if change.is_disabled is True:
-            await self.stop(provider, app, "disabled")
+            await slot.stop("disabled")
         elif change.is_disabled is False and slot.state == "disabled":
-            self._remember(slot, "stopped")
+            slot.remember("stopped")
         if change.is_running is True:
-            await self.start(provider, app)
+            await slot.start()
         elif change.is_running is False and slot.state != "disabled":
-            await self.stop(provider, app)
+            await slot.stop("stopped")
 
     # ------------------------------------------------------------------ reaching
 
@@ -275,24 +188,33 @@ class AppHost:
             UnreachableError: it is disabled.
             ZtmError: it does not start.
         """
-        return (await self._ready(self._slot(provider, app))).app
+        return (await self._slot(provider, app).ready()).app
 
-    async def _ready(self, slot: _Slot) -> _Running:
-        return slot.running or await self._start(slot, on_demand=True)
-
-    async def use(self, provider: str, app: str, use: Callable[[App], Awaitable[T]]) -> T:
+    async def use(
+        self, provider: str, app: str, use: Callable[[App], Awaitable[T]], *, asker: AppName | None = None
+    ) -> T:
         """What `use` makes of an app for its owner; it is cut off when the app stops. A stopped app is started.
+
+        `asker` is the app of this endpoint that waits for it.
 
         Raises:
             StoppedError: the app was stopped meanwhile.
+            UnreachableError: it is disabled; or it is started or stopped just now, and `asker` is what it waits for.
             ZtmError: as `running`.
         """
+        slot = self._slot(provider, app)
 
-        async def used() -> T:
+        async def used(running: Running) -> T:
             return await use(running.app)
 
-        running = await self._ready(self._slot(provider, app))
-        return await running.uses.run(used())
+        with self._asking(asker, slot):
+            running = await slot.ready()
+            return await running.uses.run(used(running))
+
+    def _asking(self, asker: AppName | None, slot: Slot) -> AbstractContextManager[None]:
+        if asker is None:
+            return nullcontext()
+        return self._questions.asking(asker, slot.name, is_changing=slot.is_changing)
 
     async def serve_user(self, provider: str, app: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Have an app answer the local user; a stopped one is started.
@@ -301,7 +223,7 @@ class AppHost:
             StoppedError: the app was stopped before it had answered, or while a stream was open.
             ZtmError: as `running`.
         """
-        running = await self._ready(self._slot(provider, app))
+        running = await self._slot(provider, app).ready()
         await running.uses.serve(running.app.user_api, scope, receive, send)
 
     async def connect(self, provider: str | None, app: str, peer: Peer, upgrade: Upgrade) -> None:
@@ -314,24 +236,4 @@ class AppHost:
         slot = self._slot(provider, app)
         if slot.running is None and (peer.user != self._owner() or slot.state == "disabled"):
             raise NotFoundError(f"app {app} does not run here, and only user {self._owner()} may start it")
-        running = await self._ready(slot)
-        stream = upgrade.accept()
-        served = serve_stream(
-            self._network,
-            stream,
-            watched(running.app.peer_api, running.context.audit, peer, _ACTION[slot.is_builtin]),
-            {PEER: peer},
-            http_limits=_APP_HTTP,
-            session_limits=_APP_SESSIONS,
-        )
-        await running.uses.run(served)
-
-
-def _process(condition: Condition) -> ProcessState:
-    return ProcessState(condition.state, condition.reason, condition.restarts, condition.confinement)
-
-
-_APP_HTTP = HttpLimits(idle_seconds=0.0)
-_ACTION = {True: "configure", False: "request"}
-"""What a peer does by a request that changes something: of our own apps it is always their configuration."""
-_APP_SESSIONS = SessionLimits(streams=256)
+        await serve_peer(self._network, await slot.ready(), peer, upgrade, is_ours=slot.is_builtin)

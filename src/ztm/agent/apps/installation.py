@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from ztm.agent.apps.consents import Record, Version, check_consent
 from ztm.agent.apps.inspection import Inspected
 from ztm.agent.apps.installed import Installed
 from ztm.agent.apps.names import AppName
@@ -21,7 +22,7 @@ from ztm.agent.apps.package import unpack
 from ztm.agent.apps.signing import SIGNATURE, read_signed
 from ztm.agent.files.content import Content
 from ztm.apps.manifest import MANIFEST, read_manifest
-from ztm.errors import ConflictError, ForbiddenError, NotFoundError, StorageError, UsageError, ZtmError
+from ztm.errors import ConflictError, NotFoundError, StorageError, UsageError, ZtmError
 from ztm.store.files import reason, secure_directory, sync_directory, write_private
 
 MAX_APPS = 1000
@@ -30,23 +31,6 @@ RECORD = "installed.json"
 """Beside the versions: which is the present one, and what was consented to. Mode 0600."""
 _NAMED = 32
 """Characters of a digest that name a version's folder."""
-
-
-class Version(msgspec.Struct, frozen=True):
-    """One version that was consented to."""
-
-    digest: str
-    version: str
-    permissions: list[str]
-    consented: str
-    """When, ISO 8601."""
-
-
-class Record(msgspec.Struct, frozen=True):
-    """What is written down of one installed app."""
-
-    present: Version
-    previous: Version | None = None
 
 
 class Installations:
@@ -126,7 +110,7 @@ class Installations:
         except OSError as error:
             raise StorageError(f"app {found.app} cannot be installed: {reason(error)}") from error
 
-    def put(self, found: Inspected, consent: Collection[str] | None, now: str) -> None:
+    def put(self, found: Inspected, consent: Collection[str] | None, now: str, *, is_development: bool = False) -> None:
         """Make what was prepared the present version of its app; the one before is kept.
 
         `consent` are the permissions that the owner granted; None goes on with those granted to the version before.
@@ -137,8 +121,9 @@ class Installations:
         """
         before = self.record(found.app)
         check_consent(found, consent, before)
-        fresh = Version(found.digest, found.manifest.version, list(found.manifest.permissions), now)
-        self._write(found.app, Record(fresh, _before(before, fresh)))
+        manifest = found.manifest
+        fresh = Version(found.digest, manifest.version, list(manifest.permissions), now, is_development)
+        self._write(found.app, before.followed_by(fresh) if before is not None else Record(fresh))
 
     def _unpack(self, package: Content, target: Path) -> None:
         temporary = target.with_name(f".{secrets.token_hex(8)}")
@@ -151,7 +136,7 @@ class Installations:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def rollback(self, app: AppName) -> None:
-        """Make the previous version the present one, and the other way round.
+        """Make the previous version the present one, and the other way round; one in development is forgotten.
 
         Raises:
             NotFoundError: it is not installed.
@@ -161,9 +146,10 @@ class Installations:
         record = self.record(app)
         if record is None:
             raise NotFoundError(f"app {app} is not installed here")
-        if record.previous is None or not self._version(app, record.previous.digest).is_dir():
+        back = record.rolled_back()
+        if back is None or not self._version(app, back.present.digest).is_dir():
             raise ConflictError(f"app {app} has no earlier version here to go back to")
-        self._write(app, Record(record.previous, record.present))
+        self._write(app, back)
 
     def _write(self, app: AppName, record: Record) -> None:
         write_private(self.folder(app) / RECORD, msgspec.json.encode(record))
@@ -193,31 +179,6 @@ class Installations:
         gone = self.folder(app).with_name(f".{secrets.token_hex(8)}")
         self.folder(app).rename(gone)
         shutil.rmtree(gone)
-
-
-def _before(record: Record | None, fresh: Version) -> Version | None:
-    """The version to go back to from `fresh`; installing the same once more changes nothing of that."""
-    if record is None:
-        return None
-    return record.previous if record.present.digest == fresh.digest else record.present
-
-
-def check_consent(found: Inspected, consent: Collection[str] | None, before: Record | None) -> None:
-    """Return if the owner has granted all that a package asks for.
-
-    Raises:
-        ForbiddenError: it asks for more.
-    """
-    granted = before.present.permissions if consent is None and before is not None else consent
-    if granted is None:
-        raise ForbiddenError(
-            f"app {found.app} is only installed with its owner's consent: 'ztm app install' asks for it"
-        )
-    more = [permission for permission in found.manifest.permissions if permission not in granted]
-    if more:
-        raise ForbiddenError(
-            f"app {found.app} {found.manifest.version} asks for more than was granted: {', '.join(more)}"
-        )
 
 
 def _named(provider: Path) -> list[AppName]:

@@ -158,6 +158,15 @@ class Packages:
         """
         return await asyncio.to_thread(inspect, package, self._mesh.tls().ca, self.now(), wanted)
 
+    async def inspect_published(self, app: AppName) -> Inspected:
+        """What a package in the mesh is, proven.
+
+        Raises:
+            NotFoundError: nobody has published it.
+            ZtmError: it cannot be fetched, or is nothing to install here.
+        """
+        return await self.inspect(await self.fetch(app), app)
+
     async def signed(self, package: Content, tag: str = "") -> tuple[int, AsyncIterator[bytes]]:
         """The size and the pieces of the same package, signed by the own user.
 

@@ -22,7 +22,7 @@ from ztm.errors import ForbiddenError, NotFoundError, UnreachableError
 from ztm.model import Endpoint, FileInfo, Peer
 from ztm.net.aio import AioNetwork, adopt
 from ztm.net.asgi import PEER, HttpLimits, serve_stream
-from ztm.net.base import Exchange, Network, Session, SessionLimits
+from ztm.net.base import Exchange, Headers, Network, Session, SessionLimits
 from ztm.net.http1 import Answer
 from ztm.rest.client import call_stream
 from ztm.wire.records import User
@@ -147,15 +147,24 @@ class _Context:
         self._mesh.sessions += [served, asking]
         return asking.open([(":method", "CONNECT"), (":scheme", "http"), (":path", "/app")])
 
-    async def request(self, endpoint: str, method: str, target: str, body: bytes = b"") -> Answer:
+    async def request(
+        self, endpoint: str, method: str, target: str, body: bytes = b"", headers: Headers = ()
+    ) -> Answer:
         exchange = await self.connect(endpoint)
         try:
             await exchange.response()
-            return await call_stream(exchange, method, target, body=body, timeout=ANSWER)
+            return await call_stream(exchange, method, target, body=body, timeout=ANSWER, headers=headers)
         finally:
             exchange.abort("answered")
 
-    async def ask(self, app: str, method: str, target: str, body: bytes = b"") -> Answer:  # noqa: ARG002
+    async def ask(
+        self,
+        app: str,
+        method: str,  # noqa: ARG002
+        target: str,  # noqa: ARG002
+        body: bytes = b"",  # noqa: ARG002
+        headers: Headers = (),  # noqa: ARG002
+    ) -> Answer:
         raise NotFoundError(f"there is no app {app} here: only the app itself is checked")
 
     def tell(self, kind: str, name: str, state: str, reason: str = "") -> None:

@@ -8,24 +8,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from ztm.agent.apps import context, packages
+from ztm.agent.apps import context
+from ztm.agent.apps import packages as packaging
 from ztm.agent.apps.context import MeshContext
 from ztm.agent.apps.directory import Apps
 from ztm.agent.apps.host import AppHost
 from ztm.agent.apps.installation import Installations
 from ztm.agent.apps.installed import Installed
+from ztm.agent.apps.installer import Installer
+from ztm.agent.apps.names import AppName
 from ztm.agent.apps.packages import Packages
 from ztm.agent.config import AgentConfig
 from ztm.apps.base import App, AppContext, AppFactory, Neighbourly
 from ztm.errors import NotFoundError
 from ztm.net.asgi import PEER
+from ztm.net.base import Headers
 from ztm.net.http1 import Answer
 from ztm.rest.inprocess import ask
 from ztm.store.agent import AgentStore
 from ztm.store.files import secure_directory
 
 
-class RoomMesh(context.Meshlike, packages.Meshlike, Protocol):
+class RoomMesh(context.Meshlike, packaging.Meshlike, Protocol):
     """What the parts need of their mesh."""
 
 
@@ -45,10 +49,9 @@ class AppRoom:
         self._config = config
         self._store = store
         self.host = AppHost(mesh.name, lambda: mesh.user, store, mesh.network, factories, self._context)
-        kept = directory / "apps"
-        self.apps = Apps(
-            mesh.name, self.host, Packages(kept, mesh), Installations(kept), store, lambda: mesh.user, self._process_app
-        )
+        packages, installations = Packages(directory / "apps", mesh), Installations(directory / "apps")
+        installer = Installer(self.host, packages, installations, self._process_app)
+        self.apps = Apps(mesh.name, self.host, packages, installations, installer, store, lambda: mesh.user)
 
     def _context(self, provider: str, app: str, logger: "logging.LoggerAdapter[logging.Logger]") -> MeshContext:
         return MeshContext(self._mesh, self._store, self, provider, app, logger)
@@ -63,20 +66,22 @@ class AppRoom:
 
         return make
 
-    async def ask(self, provider: str, app: str, method: str, target: str, body: bytes) -> Answer:
+    async def ask(
+        self, asker: AppName, provider: str, app: str, method: str, target: str, body: bytes, headers: Headers
+    ) -> Answer:
         """Ask an app of this endpoint on behalf of another one.
 
         Raises:
             NotFoundError: there is none, or it answers no other app.
-            UnreachableError: it is disabled, or does not start.
+            UnreachableError: it is disabled, does not start, or waits for `asker` while it starts or stops.
         """
 
-        async def asked(running: object) -> Answer:
+        async def answered(running: object) -> Answer:
             if not isinstance(running, Neighbourly):
                 raise NotFoundError(f"app {provider}/{app} answers no other app")
-            return await ask(running.self_api, method, target, body, extensions={PEER: None})
+            return await ask(running.self_api, method, target, body, extensions={PEER: None}, headers=headers)
 
-        return await self.host.use(provider, app, asked)
+        return await self.host.use(provider, app, answered, asker=asker)
 
     def directory_of(self, provider: str, app: str) -> Path:
         """An app's own directory, made if need be.

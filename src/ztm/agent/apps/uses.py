@@ -68,10 +68,10 @@ class Uses:
     def _stopped(self) -> StoppedError:
         return StoppedError(f"app {self._app} was stopped")
 
-    async def end(self) -> None:
-        """Cut off all that is under way, and refuse what comes later; returns when all of it has ended."""
+    async def end(self, spared: asyncio.Task[Any] | None = None) -> None:
+        """Cut off all that is under way but `spared`, and refuse what comes later; returns when it has ended."""
         self._over.set()
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        tasks = [task for task in self._tasks if task is not spared]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

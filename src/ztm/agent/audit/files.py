@@ -6,6 +6,7 @@ Each line is one `write`, kept by the kernel even if this process is killed righ
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -71,7 +72,10 @@ class AuditFiles:
         descriptor = os.open(self._directory / NAME, flags, 0o600)
         try:
             os.fchmod(descriptor, 0o600)
-            size = os.fstat(descriptor).st_size
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):  # a pipe would keep its writer waiting
+                raise OSError(errno.EINVAL, f"{NAME} is no regular file")
+            size = status.st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":  # the machine went down within a line
                 size += os.write(descriptor, b"\n")
         except BaseException:

@@ -15,6 +15,10 @@ MAX_TEXT = 1024
 """Characters of a field that others may choose, as a subject; a longer one is cut."""
 MAX_NAME = 256
 """Characters of a name or an address."""
+AHEAD = 16
+"""Times as many characters are looked at."""
+LAST = 253_402_300_799.0
+"""Epoch seconds of the end of the year 9999."""
 CUT = "... (cut)"
 
 
@@ -80,18 +84,17 @@ def record_of(trail: Trail, app: str, began: float, duration: float, at: tuple[s
 
 
 def stamp(wall: float) -> str:
-    """Epoch seconds as RFC 3339 in UTC with milliseconds."""
+    """Epoch seconds as RFC 3339 in UTC with milliseconds; a clock that is out of all bounds shows the nearest one."""
+    wall = min(max(0.0, wall), LAST)
     return f"{datetime.fromtimestamp(wall, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def safe(text: str, limit: int = MAX_TEXT) -> str:
     """`text` without secrets, of at most `limit` characters, with escapes for all that is not printable."""
-    if len(text) > limit:
-        text = text[: limit - len(CUT)] + CUT
+    text = redact(text[: limit * AHEAD])  # first, as half a secret is not known for one
     if not text.isprintable():
         text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
-        text = text if len(text) <= limit else text[: limit - len(CUT)] + CUT
-    return redact(text)
+    return text if len(text) <= limit else text[: limit - len(CUT)] + CUT
 
 
 def _name(text: str) -> str:

@@ -77,7 +77,7 @@ def found(files: AuditFiles, query: Query) -> list[bytes]:
             try:
                 key = _decode(line)
                 end = datetime.fromisoformat(key.time).timestamp() + key.duration
-            except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError):
+            except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError, RecursionError):
                 continue
             if query.since and end < query.since - SLACK:
                 break

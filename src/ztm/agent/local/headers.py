@@ -70,7 +70,7 @@ def app_policy(own: str) -> str:
     return (
         "sandbox allow-scripts allow-forms allow-modals allow-downloads; "
         f"default-src {own} 'unsafe-inline' 'wasm-unsafe-eval' data: blob:; connect-src {own} {live} data: blob:; "
-        f"form-action {own}; base-uri {own}; object-src 'none'; frame-ancestors 'self'"
+        f"form-action {own}; base-uri {own}; object-src 'none'; webrtc 'block'; frame-ancestors 'self'"
     )
 
 

@@ -3,9 +3,11 @@
 It never shows the password or the hash, and it says no more of a wrong pair than that it is wrong.
 """
 
+import asyncio
 import hmac
 import secrets
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import scrypt, sha256
 from typing import Self
@@ -15,7 +17,7 @@ from ztm.errors import UsageError
 MAX_BYTES = 255
 """Of either, in UTF-8: what SOCKS5 can carry (RFC 1929 section 2)."""
 _COST, _BLOCK, _LANES = 1 << 13, 8, 1
-"""Scrypt's N, r and p: 8 MiB and some 20 ms, which a client pays once (RFC 7914 section 2)."""
+"""Scrypt's N, r and p: 8 MiB and some 20 ms of a thread, once for each client (RFC 7914 section 2)."""
 _SALT_BYTES = 16
 _REMEMBERED = 64
 """Wrong pairs that are not hashed again: one client that asks again and again costs nothing."""
@@ -31,6 +33,8 @@ class Credentials:
     _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False, compare=False)
     _right: set[bytes] = field(default_factory=set, repr=False, compare=False)
     _wrong: dict[bytes, None] = field(default_factory=dict, repr=False, compare=False)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
+    """Whose hash is being made: clients that guess have one thread between them, and get no more of the machine."""
 
     @classmethod
     def create(cls, user: str, password: str) -> Self:
@@ -58,21 +62,31 @@ class Credentials:
         _read(secret)
         return cls(user, secret)
 
-    def check(self, user: str, password: str) -> bool:
-        """Whether this is the pair; a pair that was seen before costs one digest."""
+    async def check(self, user: str, password: str) -> bool:
+        """Whether this is the pair; one that was seen before costs one digest, and waits for nobody."""
         seen = hmac.digest(self._key, f"{len(user)}:{user}{password}".encode("utf-8", "surrogatepass"), sha256)
+        known = self._known(seen)
+        if known is None:
+            async with self._turn:
+                known = self._known(seen)  # it may have been shown on another connection as well
+                if known is None:
+                    known = await _off_loop(lambda: self._is_right(user, password))
+                    self._remember(seen, known)
+        return known
+
+    def _known(self, seen: bytes) -> bool | None:
+        """Whether a pair is right, if it was seen before."""
         if seen in self._right:
             return True
-        if seen in self._wrong:
-            return False
-        is_right = self._is_right(user, password)
+        return False if seen in self._wrong else None
+
+    def _remember(self, seen: bytes, is_right: bool) -> None:
         if is_right:
             self._right.add(seen)
-            return True
+            return
         self._wrong[seen] = None
         if len(self._wrong) > _REMEMBERED:
             del self._wrong[next(iter(self._wrong))]
-        return False
 
     def _is_right(self, user: str, password: str) -> bool:
         if len(password.encode("utf-8", "surrogatepass")) > MAX_BYTES:
@@ -81,6 +95,15 @@ class Credentials:
         made = _hash(password, salt, cost, block, lanes)
         named = hmac.compare_digest(user.encode("utf-8", "surrogatepass"), self.user.encode())
         return hmac.compare_digest(made, wanted) and named
+
+
+async def _off_loop(work: Callable[[], bool]) -> bool:
+    """What `work` gives, in a thread. Cancelling it waits for the thread, which cannot be stopped."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(working)
+    finally:
+        await asyncio.wait((working,))
 
 
 def _hash(password: str, salt: bytes, cost: int, block: int, lanes: int) -> bytes:

@@ -7,16 +7,14 @@ Source: spec apps-network 2.3, 2.5 and 7 rules 1, 5 and 9.
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ztm.apps.audit import Trail, audited
 from ztm.apps.base import AppContext
 from ztm.apps.proxy.gate import Gate, Way
 from ztm.apps.proxy.hosts import Host, Ip, target_text
-from ztm.apps.proxy.interception.intercept import Interceptor
 from ztm.apps.proxy.model import Config
 from ztm.apps.proxy.requests.book import RequestBook
-from ztm.apps.proxy.requests.watch import RequestWatch
 from ztm.apps.proxy.rules import Members
 from ztm.apps.streams.limits import StreamLimits
 from ztm.apps.streams.relay import Relay
@@ -25,7 +23,9 @@ from ztm.errors import BrokenStreamError, DeadlineError, ForbiddenError, Refused
 from ztm.model import Address, Peer
 from ztm.net.base import Meter, Stream
 from ztm.net.flow import FlowStream
-from ztm.net.layer import Tapped
+
+if TYPE_CHECKING:
+    from ztm.apps.proxy.interception.intercept import Interceptor
 
 REACH_SECONDS = 8.0
 """For name and destination together; an entry waits ten for the answer."""
@@ -147,6 +147,9 @@ class Exit:
 
     async def _look_and_pass(self, visit: Passing, caller: Stream, origin: Stream, target: str) -> None:
         """The same with TLS opened and requests written down, as far as the configuration says."""
+        from ztm.apps.proxy.requests.watch import RequestWatch  # an exit that looks at nothing need not load it
+        from ztm.net.layer import Tapped
+
         near, far = caller, origin
         if self.interceptor is not None:
             near, far, _ = await self.interceptor.open(caller, origin, visit.host, self._admit(visit))

@@ -1,4 +1,4 @@
-"""The proxy's JSON: what is asked for, what is stored, what is shown and to whom.
+"""The proxy's JSON: what is asked for and what is shown; `views` says to whom, `stored` what is kept.
 
 Field names are v1's; those that v1 has not (``users``, ``fromUsers``, ``auth``, ``originCa``, ``log.file``) it
 ignores. A secret is taken and never given: a password, its hash, a token.
@@ -16,7 +16,7 @@ from ztm.apps.proxy.hosts import Hosts
 from ztm.apps.proxy.model import Config, FileLog, RequestLog, SplunkLog, parse_listen, parse_users
 from ztm.apps.proxy.rules import Rule, parse_rules
 from ztm.apps.streams.forms import ErrorShown, ListenShown, TrafficShown
-from ztm.errors import StorageError, UsageError
+from ztm.errors import UsageError
 
 # ruff: noqa: N815
 
@@ -170,19 +170,6 @@ class AuthorityShown(Struct):
     """PEM."""
 
 
-class StoredAuth(Struct):
-    """Name and hash."""
-
-    user: str
-    hash: str
-
-
-class Stored(ConfigBody, omit_defaults=True):
-    """``/local/config.json``: the body, with the token, and a hash instead of a password."""
-
-    login: StoredAuth | None = None
-
-
 def _log(form: LogForm | None, old: RequestLog | None) -> RequestLog | None:
     if form is None or (form.splunk is None and form.file is None):
         return None
@@ -219,77 +206,6 @@ def own_fields(body: ConfigBody) -> list[str]:
     """What of `body` v1 would take no notice of."""
     found = [name for name in ("users", "fromUsers", "auth", "originCa") if getattr(body, name) is not UNSET]
     return [*found, "log.file"] if body.log is not None and body.log.file is not None else found
-
-
-def body_of(config: Config) -> ConfigBody:
-    """`config` without its secrets."""
-    return ConfigBody(
-        listen=str(config.listen) if config.listen else None,
-        targets=list(config.targets.entries),
-        exclusions=list(config.exclusions.entries),
-        generateCert=config.generate_cert,
-        log=_log_shown(config.log),
-        rules=[_rule_shown(rule) for rule in config.rules],
-        users=list(config.users),
-        fromUsers=list(config.from_users),
-        originCa=config.origin_ca,
-    )
-
-
-def shown(config: Config) -> ConfigShown:
-    """`config` for its owner."""
-    return ConfigShown(
-        listen=str(config.listen) if config.listen else "",
-        targets=list(config.targets.entries),
-        exclusions=list(config.exclusions.entries),
-        generateCert=config.generate_cert,
-        log=_log_shown(config.log),
-        rules=[_rule_shown(rule) for rule in config.rules],
-        users=list(config.users),
-        fromUsers=list(config.from_users),
-        auth=AuthShown(config.credentials.user) if config.credentials else None,
-        originCa=config.origin_ca,
-    )
-
-
-def offered(config: Config) -> OfferForm:
-    """What `config` tells the mesh: who may use the exit as well, so that others do not try."""
-    return OfferForm(list(config.targets.entries), list(config.exclusions.entries), list(config.users))
-
-
-def _rule_shown(rule: Rule) -> RuleForm:
-    return RuleForm(rule.action, list(rule.users), list(rule.groups), list(rule.targets.entries))
-
-
-def _log_shown(log: RequestLog | None) -> LogForm | None:
-    if isinstance(log, SplunkLog):
-        return LogForm(splunk=SplunkForm(log.url))
-    return LogForm(file=FileForm(log.name)) if log else None
-
-
-def write_config(config: Config) -> bytes:
-    """``/local/config.json`` for `config`, secrets and all."""
-    body = body_of(config)
-    stored = Stored(**{name: getattr(body, name) for name in body.__struct_fields__})
-    if isinstance(config.log, SplunkLog):
-        stored.log = LogForm(splunk=SplunkForm(config.log.url, config.log.token))
-    if config.credentials:
-        stored.login = StoredAuth(config.credentials.user, config.credentials.secret)
-    return msgspec.json.encode(stored)
-
-
-def read_config(data: bytes) -> Config:
-    """What ``/local/config.json`` holds, ours or v1's.
-
-    Raises:
-        StorageError: it is damaged.
-    """
-    try:
-        stored = msgspec.json.decode(data, type=Stored)
-        login = Credentials.parse(stored.login.user, stored.login.hash) if stored.login else None
-        return stored.record(Config(credentials=login))
-    except (msgspec.DecodeError, UnicodeDecodeError, UsageError) as error:
-        raise StorageError(f"the proxy app's config.json is damaged: {error}") from error
 
 
 def read_offer(data: bytes) -> OfferForm | None:

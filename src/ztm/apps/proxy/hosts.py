@@ -5,6 +5,7 @@ It resolves nothing: whether a name leads to an address is for its caller to fin
 Source: spec apps-network 2.5 and 7 rule 5.
 """
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ MAX_ENTRIES = 10_000
 """Of one list: more than a person writes, and what is matched at once without being felt."""
 _MAX_NAME = 253
 """Characters of a host name (RFC 1035 section 2.3.4)."""
+_NUMBER = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
+"""A last label that makes the whole an IPv4 address or nothing (https://url.spec.whatwg.org, ends in a number)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,16 @@ class Host:
         """Read a name or an address, with or without brackets.
 
         Raises:
-            UsageError: it is neither.
+            UsageError: it is neither, or only a lenient resolver would take it for an address (``127.1``).
         """
         bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
         ip = read_ip(bare)
         if ip is not None:
             return cls(str(ip), ip)
-        return cls(_name(bare, text), None)
+        name = _name(bare, text)
+        if _NUMBER.match(name.rpartition(".")[2]):
+            raise UsageError(f"not a host: {text[:80]!r} (write an IPv4 address as four decimal numbers)")
+        return cls(name, None)
 
     def __str__(self) -> str:
         return self.name

@@ -83,6 +83,8 @@ class Route:
             try:
                 return await self._ask(kind, exit_, wanted, port, early)
             except ZtmError as error:
+                if early.broken is not None:
+                    raise  # the client broke off: no exit has failed
                 self._note(exit_, error, self._context.network.now() - begin)
                 failures.append((exit_, error))
         raise self._failure(target, failures)

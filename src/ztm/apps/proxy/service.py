@@ -1,43 +1,36 @@
-"""The proxy of one endpoint: its configuration, kept on disk and published, its listening port, its exit.
+"""The proxy of one endpoint: its configuration, kept on disk and published, and what is done as it says.
 
 A change is validated, its port is bound, it is saved, and only then acknowledged; what it replaces ends after that.
-A port that cannot be had stays listed with its reason and is tried again (weakness P10). It knows nothing of HTTP.
+It opens no port itself, and knows nothing of HTTP.
 
 Source: spec apps-network 2.6 and 7 rule 6.
 """
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET
 
 from ztm.apps.base import AppContext
-from ztm.apps.proxy.entry.door import Door
 from ztm.apps.proxy.entry.limits import DoorLimits
 from ztm.apps.proxy.exit import Exit
-from ztm.apps.proxy.forms import (
-    ConfigBody,
-    ConfigShown,
-    ExitShown,
-    OfferForm,
-    offered,
-    read_config,
-    shown,
-    write_config,
-)
+from ztm.apps.proxy.forms import ConfigBody, ConfigShown, ExitShown, OfferForm
 from ztm.apps.proxy.groups import Groups
 from ztm.apps.proxy.here import OwnExit
 from ztm.apps.proxy.hosts import Host
-from ztm.apps.proxy.interception.intercept import Interceptor
-from ztm.apps.proxy.interception.origins import Origins
+from ztm.apps.proxy.listening import Listening
 from ztm.apps.proxy.model import Config
 from ztm.apps.proxy.offers import Offer, share_path
 from ztm.apps.proxy.route import Route
+from ztm.apps.proxy.stored import read_config, write_config
+from ztm.apps.proxy.views import offered, shown
 from ztm.apps.streams.limits import StreamLimits
-from ztm.apps.streams.ports import Close, Ports
 from ztm.errors import StorageError
-from ztm.model import Address, Peer
+
+if TYPE_CHECKING:
+    from ztm.apps.proxy.interception.intercept import Interceptor
 
 CONFIG = "config.json"
 LOG_SECONDS = 2.0
@@ -50,17 +43,13 @@ class Proxy:
 
     def __init__(self, context: AppContext, limits: StreamLimits, door_limits: DoorLimits) -> None:
         self._context = context
-        self._limits = limits
-        self._door_limits = door_limits
         self.config = Config()
         self._groups = Groups(context, self._members_changed)
         self.exit = Exit(context, limits, self._groups.members)
         self.route = Route(context, limits, self._serves, OwnExit(context, self.exit).ask)
-        self._ports = Ports(self._open)
-        self._doors: dict[Address, Door] = {}
+        self._listening = Listening(context, self.route, door_limits, limits.retry_seconds, self.exit.faults.note)
         self._changing = asyncio.Lock()
         self._is_running = False
-        self._is_retrying = False
 
     # ------------------------------------------------------------------ life
 
@@ -75,7 +64,7 @@ class Proxy:
         self._is_running = True
         async with self._changing:
             apply = self._prepared(config)
-            await self._bind(config)
+            await self._listening.bind(config)
             await self._apply(config, apply)
         self._context.files.on_change(self._files_changed)
         try:
@@ -86,18 +75,13 @@ class Proxy:
     async def drain(self) -> None:
         """Listen no more, and return when what clients have asked for is done."""
         self._is_running = False
-        async with self._changing:
-            await self._ports.close(self._ports.addresses)
-        await asyncio.gather(*(door.traffic.emptied() for door in self._doors.values()))
+        await self._listening.drain()
 
     async def stop(self) -> None:
         """Stop listening, and cut all that is under way."""
         self._is_running = False
         async with self._changing:
-            await self._ports.close(self._ports.addresses)
-            for door in list(self._doors.values()):
-                await door.close(STOPS)
-            self._doors.clear()
+            await self._listening.stop(STOPS)
             self.exit.close(STOPS)
             self.route.offers.stop()
             await self._groups.need(False)
@@ -116,15 +100,17 @@ class Proxy:
         async with self._changing:
             config = body.record(self.config)
             apply = self._prepared(config)
-            added = await self._bind(config)
+            added = await self._listening.bind(config)
             try:
                 self._context.files.write_local(CONFIG, write_config(config))
             except StorageError:
-                await self._unbind(added, "the change could not be saved")
+                await self._listening.unbind(added, "the change could not be saved")
                 raise
             await self._apply(config, apply)
             self._context.log.info(
-                "the proxy listens on %s and serves %d targets", config.listen, len(config.targets.entries)
+                "the proxy is to listen %s, and is an exit for %d targets",
+                f"on {config.listen}" if config.listen else "nowhere",
+                len(config.targets.entries),
             )
             self._publish(config)
 
@@ -139,42 +125,29 @@ class Proxy:
 
         return apply
 
-    def _interceptor(self, config: Config) -> Interceptor | None:
+    def _interceptor(self, config: Config) -> "Interceptor | None":
+        if not (config.origin_ca or config.generate_cert):
+            return None  # an exit that opens no TLS need not load what does
+        from ztm.apps.proxy.interception.origins import Origins
+
         origins = Origins(config.origin_ca)
         if config.origin_ca:
             origins.check()
         if not config.generate_cert:
             return None
-        from ztm.apps.proxy.interception.mint import Mint  # an exit that opens no TLS need not load it
+        from ztm.apps.proxy.interception.intercept import Interceptor
+        from ztm.apps.proxy.interception.mint import Mint
 
         return Interceptor(Mint(self._context), origins)
-
-    async def _bind(self, config: Config) -> list[Address]:
-        added = await self._ports.open([config.listen] if config.listen else [])
-        for one in self._ports.shown(added):
-            if one.error is not UNSET:
-                self.exit.faults.note(one.error)
-        return added
-
-    async def _unbind(self, addresses: list[Address], reason: str) -> None:
-        await self._ports.close(addresses)
-        for address in addresses:
-            door = self._doors.pop(address, None)
-            if door is not None:
-                await door.close(reason)
 
     async def _apply(self, config: Config, apply: Callable[[], None]) -> None:
         self.config = config
         apply()
         self.exit.change(config)
+        self._listening.admit(config.credentials)
         await self._groups.need(any(rule.groups for rule in config.rules))
         self.route.trust(config.from_users)
-        for door in self._doors.values():
-            door.allow(config.credentials)
-            door.renew()
-        await self._unbind([one for one in self._ports.addresses if one != config.listen], "no longer listening")
-        self._retry_later()
-        self._tell()
+        await self._listening.keep(config)
 
     def _serves(self, host: Host) -> bool:
         return self.config.serves(host)
@@ -185,48 +158,6 @@ class Proxy:
     def _files_changed(self) -> None:
         if self._is_running:
             self.route.refresh()
-
-    # ------------------------------------------------------------------ the port
-
-    async def _open(self, address: Address) -> Close:
-        context = self._context
-        peer = Peer(context.user, context.place.id)
-        door = Door(
-            context.network,
-            self.route,
-            context.log,
-            self._door_limits,
-            self.config.credentials,
-            audit=context.audit,
-            peer=peer,
-        )
-        listener = await context.network.listen(address, door.accept)
-        self._doors[address] = door
-        return listener.close
-
-    def _retry_later(self) -> None:
-        if not self._is_retrying and self._ports.failed:
-            self._is_retrying = True
-            self._context.spawn(self._retry())
-
-    async def _retry(self) -> None:
-        """Try a port that could not be had until it is open."""
-        try:
-            is_done = False
-            while not is_done and self._is_running:
-                await asyncio.sleep(self._limits.retry_seconds)
-                async with self._changing:
-                    is_done = await self._ports.retry()
-            if is_done:
-                self._tell()
-        finally:
-            self._is_retrying = False
-
-    def _tell(self) -> None:
-        """Tell how the port is doing."""
-        for one in self._ports.shown(self._ports.addresses):
-            failed = one.error is not UNSET
-            self._context.tell("proxy", "listen", "failed" if failed else "open", one.error if failed else "")  # type: ignore[arg-type]
 
     # ------------------------------------------------------------------ in the mesh
 
@@ -246,7 +177,7 @@ class Proxy:
     def shown(self) -> ConfigShown:
         """All of it, for its owner."""
         made = shown(self.config)
-        made.listening = self._ports.shown(self._ports.addresses)
+        made.listening = self._listening.shown()
         made.traffic = self.exit.traffic.shown()
         made.lastError = self.exit.faults.last or UNSET
         return made

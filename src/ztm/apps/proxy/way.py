@@ -32,6 +32,7 @@ class Way(Protocol):
             RefusedError: the destination refused.
             DeadlineError: neither did it answer.
             UnreachableError: no exit that serves it can be reached now.
+            BrokenStreamError: what `early` reads from broke off; it is what that raised.
         """
 
     async def open_datagrams(self, host: str, port: int) -> Passage:

@@ -24,8 +24,8 @@ _RUN = {
     403: "the endpoint does not allow it",
     413: "the script or its arguments are too large",
     429: "the endpoint runs too many scripts already",
-    502: "the endpoint runs no such scripts, or was lost",
-    503: "no hub leads there now",
+    502: "the endpoint runs no such scripts",
+    503: "no hub leads there now, or the endpoint was lost",
     504: "the endpoint did not answer in time",
 }
 _HEADERS = {STATUS_HEADER: "the exit status", CUT_HEADER: "1 where the answer is only the beginning of the output"}
@@ -82,6 +82,7 @@ def user_routes(context: AppContext, handlers: Handlers) -> Router:
     router = Router()
     config = PREFIX + SCRIPT_CONFIG.removeprefix("/api")
     mount_appinfo(router, context, "script")
+    router.add("GET", "/api/endpoints", handlers.endpoints, summary="The endpoints of the mesh")
     _add_settings(router, config, at_owner(context, handlers.settings), at_owner(context, handlers.change))
     router.add(
         "POST",

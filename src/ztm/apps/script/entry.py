@@ -12,11 +12,11 @@ from ztm.apps.audit import Trail, audited
 from ztm.apps.base import AppContext
 from ztm.apps.script.client import Client
 from ztm.apps.script.exit import Exit
-from ztm.apps.script.legacy import run_legacy
+from ztm.apps.script.legacy import LOST, run_legacy
 from ztm.apps.script.limits import ScriptLimits
 from ztm.apps.script.model import JS_SUFFIX, Order, check_size, subject_of
 from ztm.apps.streams.reach import ERROR_HEADER, check_accepted, refusal
-from ztm.errors import BrokenStreamError, DeadlineError, RefusedError, from_status
+from ztm.errors import BrokenStreamError, DeadlineError, RefusedError, UnreachableError, from_status
 from ztm.model import Peer
 from ztm.net.base import Exchange, Meter, Stream
 from ztm.net.http1 import connect_answer, connect_head
@@ -44,9 +44,9 @@ class Entry:
             LimitError: it runs too many already.
             RefusedError: it runs no scripts of this language.
             TooLargeError: the script or its arguments are too large.
-            UnreachableError: no hub leads there now.
+            UnreachableError: no hub leads there now, or it was lost before the script ended.
             DeadlineError: it does not answer.
-            BrokenStreamError: it was lost before the script ended.
+            BrokenStreamError: the client went away.
         """
         check_size(script, order.name)
         peer = Peer(self._context.user, self._context.place.id)
@@ -65,18 +65,18 @@ class Entry:
             return await self._run_legacy(endpoint, order, script, client, trail.meter)
         stream = await self._accepted(endpoint, order)
         try:
-            return await _Carrier(stream, client, trail.meter).run(script)
+            return await _Carrier(stream, endpoint, client, trail.meter).run(script)
         finally:
             stream.abort("the run is over")
 
     async def _run_legacy(self, endpoint: str, order: Order, script: bytes, client: Client, meter: Meter) -> int:
         stream = await self._context.connect(endpoint)
         try:
-            with self._in_time(endpoint):
+            with self._answering(endpoint):
                 async with asyncio.timeout(self._limits.answer_seconds):
                     check_accepted(*await stream.response())
             meter.sent += len(script)
-            return await run_legacy(stream, order, script, client, meter)
+            return await run_legacy(stream, endpoint, order, script, client, meter)
         finally:
             stream.abort("the run is over")
 
@@ -86,7 +86,7 @@ class Entry:
         stream = await self._context.connect(endpoint)
         is_accepted = False
         try:
-            with self._in_time(endpoint):
+            with self._answering(endpoint):
                 async with asyncio.timeout(self._limits.answer_seconds):
                     stream.write_now(head)
                     check_accepted(*await stream.response())
@@ -103,19 +103,22 @@ class Entry:
                 stream.abort("not accepted")
 
     @contextlib.contextmanager
-    def _in_time(self, endpoint: str) -> Iterator[None]:
+    def _answering(self, endpoint: str) -> Iterator[None]:
         try:
             yield
         except TimeoutError:
             seconds = self._limits.answer_seconds
             raise DeadlineError(f"endpoint {endpoint} did not answer within {seconds:g} seconds") from None
+        except BrokenStreamError as error:  # as such, it would mean that the client went away
+            raise UnreachableError(f"endpoint {endpoint} cannot be reached: {error}") from None
 
 
 class _Carrier:
     """Carries one run between its client here and the stream to the endpoint where it runs."""
 
-    def __init__(self, stream: Stream, client: Client, meter: Meter) -> None:
+    def __init__(self, stream: Stream, endpoint: str, client: Client, meter: Meter) -> None:
         self._stream = stream
+        self._endpoint = endpoint
         self._client = client
         self._meter = meter
         self._wanted = asyncio.Semaphore(0)
@@ -125,7 +128,8 @@ class _Carrier:
         """Send the script and its input, and pass on what comes; the exit status.
 
         Raises:
-            BrokenStreamError: the other side was lost before it told the status.
+            UnreachableError: the other side was lost before it told the status.
+            BrokenStreamError: the client went away.
         """
         loop = asyncio.get_running_loop()
         self._client.on_interrupt(lambda: self._stream.write_now(Frame(Kind.INTERRUPT).encode()))
@@ -156,16 +160,26 @@ class _Carrier:
 
     async def _write(self, kind: Kind, data: bytes) -> None:
         self._meter.sent += len(data)
-        await self._stream.write(Frame(kind, data).encode())
+        try:
+            await self._stream.write(Frame(kind, data).encode())
+        except BrokenStreamError:
+            await asyncio.Event().wait()  # how it ended is told the other way
 
     async def _receive(self) -> int:
         frames = Frames()
-        while data := await self._stream.read():
+        while data := await self._read():
             for frame in frames.feed(data):
                 if frame.kind is Kind.STATUS:
                     return frame.status
                 await self._obey(frame)
-        raise BrokenStreamError("the endpoint was lost before the script had ended")
+        raise UnreachableError(f"endpoint {self._endpoint} {LOST}")
+
+    async def _read(self) -> bytes:
+        """The next bytes; none where the stream has ended, in whichever way."""
+        try:
+            return await self._stream.read()
+        except BrokenStreamError:
+            return b""
 
     async def _obey(self, frame: Frame) -> None:
         if frame.kind is Kind.WANT:

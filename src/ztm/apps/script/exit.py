@@ -4,15 +4,19 @@ It is off until somebody allows it, also for the owner. Nothing of a run stays b
 """
 
 import asyncio
+import contextlib
+import itertools
 import os
-import shutil
+import secrets
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from ztm.apps.audit import Trail, audited
+from ztm.apps.audit import ENDED, Trail, audited
 from ztm.apps.base import AppContext
+from ztm.apps.guard import Guard
 from ztm.apps.script.client import Client
 from ztm.apps.script.framed import FramedClient
 from ztm.apps.script.interpreter import Interpreter, environment, found_here
@@ -29,6 +33,10 @@ CANNOT_RUN = 126
 """Exit status of a script that was accepted and cannot be run, as shells have it."""
 STOPPED = 143
 """Exit status of a script that the endpoint stopped: 128 + SIGTERM."""
+UNFIT = "not run: what the script says that it needs is malformed, or not to be had here"
+"""For the audit log, which holds nothing of a script."""
+ERASING = 20.0
+"""Seconds for which the deletion of a run's directory goes on at most."""
 ROOM = "runs"
 """Below the app's directory; each run has a directory of its own in it."""
 
@@ -66,6 +74,7 @@ class Exit:
         self._interpreter = interpreter
         self._visits: set[Visit] = set()
         self._is_empty = asyncio.Event()
+        self._guard = Guard()
         self.settings = Settings()
 
     # ------------------------------------------------------------------ life
@@ -74,7 +83,7 @@ class Exit:
         """Take runs from now on; what an earlier life has left behind is deleted."""
         self.settings = settings
         if settings.is_allowed:
-            shutil.rmtree(self._context.directory() / ROOM, ignore_errors=True)
+            _erase(self._context.directory() / ROOM)
 
     def change(self, settings: Settings) -> None:
         """Allow what `settings` say from now on; runs that they do not allow are stopped."""
@@ -91,6 +100,7 @@ class Exit:
                 visit.cut("the script app stops")
             self._is_empty.clear()
             await self._is_empty.wait()
+        await self._guard.close()
 
     @property
     def running(self) -> int:
@@ -189,25 +199,31 @@ class Exit:
             raise BrokenStreamError("the caller does not take how the script ended") from None
 
     async def _run(self, visit: Visit, order: Order, script: bytes, client: Client) -> int:
-        seconds = min(order.limit or self.settings.limit, self.settings.limit)
+        seconds, trail = min(order.limit or self.settings.limit, self.settings.limit), visit.trail
         try:
             check_size(script, order.name)
-            metadata = read_metadata(script.decode("utf-8", "replace"))
             async with self._workplace() as directory:
-                file = directory / order.name
-                await asyncio.to_thread(file.write_bytes, script)
-                command = self._interpreter().command(metadata, file, order.arguments)
+                command = self._command(order, script, directory, trail)
+                await asyncio.to_thread(_store, directory / order.name, script)
                 variables = environment(os.environ, directory)
-                process = await Process.start(command, directory, variables, self._limits, visit.trail.meter)
+                process = await Process.start(command, directory, variables, self._limits, trail.meter, self._guard)
                 status = await process.run(client, seconds)
         except (BrokenStreamError, asyncio.CancelledError):
             raise
         except ZtmError as error:
-            visit.trail.reason = f"not run: {error}"
+            trail.reason = UNFIT if trail.reason == UNFIT else f"not run: {error}"
             await client.err(f"ztm: cannot run {order.name}: {error}\n".encode())
             return CANNOT_RUN
-        visit.trail.reason = process.reason or f"exit status {status}"
+        trail.reason = process.reason or f"exit status {status}"
         return status
+
+    def _command(self, order: Order, script: bytes, directory: Path, trail: Trail) -> list[str]:
+        """The command that runs a script; a failure quotes the script, so the audit log is told less of it."""
+        trail.reason = UNFIT
+        metadata = read_metadata(script.decode("utf-8", "replace"))
+        command = self._interpreter().command(metadata, directory / order.name, order.arguments)
+        trail.reason = ENDED
+        return command
 
     @asynccontextmanager
     async def _workplace(self) -> AsyncIterator[Path]:
@@ -229,21 +245,45 @@ class Exit:
                 self._context.log.warning("%s could not be deleted", directory)
 
 
+def _store(file: Path, script: bytes) -> None:
+    """Write a script down.
+
+    Raises:
+        StorageError: the disk does not take it.
+    """
+    try:
+        file.write_bytes(script)
+    except OSError as error:
+        raise StorageError(f"it cannot be stored on the endpoint: {error.strerror}") from error
+
+
 def _erase(directory: Path) -> bool:
-    """Delete a directory with all that is in it; whether it is gone."""
-    shutil.rmtree(directory, onerror=_make_way)
+    """Delete a directory with all that is in it, also what a script has made undeletable or too deep to descend into.
+
+    Whatever lies two levels down is moved up by one, so that no path grows. Whether the directory is gone: it may not
+    be where somebody goes on writing to it.
+    """
+    numbers, own = itertools.count(), f".{secrets.token_hex(8)}"
+    until = time.monotonic() + ERASING
+    with contextlib.suppress(OSError):
+        directory.chmod(0o700)
+        while time.monotonic() < until and (
+            below := [entry for entry in os.scandir(directory) if not _unlinked(entry)]
+        ):
+            for entry in below:
+                Path(entry).chmod(0o700)
+                for inner in os.scandir(entry):
+                    if not _unlinked(inner):
+                        Path(inner).chmod(0o700)  # a directory can be moved by whoever may write to it
+                        Path(inner).rename(directory / f"{own}-{next(numbers)}")
+                Path(entry).rmdir()
+        directory.rmdir()
     return not directory.exists()
 
 
-def _make_way(_function: object, path: str, _error: object) -> None:
-    """Delete what a script has made undeletable, as far as its permissions go."""
-    try:
-        for one in (Path(path).parent, Path(path)):
-            if one.exists() and not one.is_symlink():
-                one.chmod(0o700)
-        if Path(path).is_dir() and not Path(path).is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            Path(path).unlink(missing_ok=True)
-    except OSError:
-        return
+def _unlinked(entry: "os.DirEntry[str]") -> bool:
+    """Delete what is no directory; whether it was none."""
+    if entry.is_dir(follow_symlinks=False):
+        return False
+    Path(entry).unlink(missing_ok=True)
+    return True

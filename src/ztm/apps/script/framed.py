@@ -29,6 +29,8 @@ class FramedClient:
         self._wanted = 0
         """Pieces of input that were asked for and have not come."""
         self._is_over = False
+        self._sending = asyncio.Lock()
+        """Held by one output at a time, as a stream has one writer."""
         self._interrupted: Callable[[], None] = lambda: None
 
     async def script(self) -> bytes:
@@ -96,7 +98,8 @@ class FramedClient:
             return b""
         while self._wanted + self._input.qsize() < AHEAD:
             self._wanted += 1
-            await self._stream.write(Frame(Kind.WANT).encode())
+            # never waits: an output that waits for room must not be overtaken, and a stream has one writer at a time
+            self._stream.write_now(Frame(Kind.WANT).encode())
         data = await self._input.get()
         self._is_over = not data
         return data
@@ -115,7 +118,8 @@ class FramedClient:
 
     async def _send(self, kind: Kind, data: bytes) -> None:
         for begin in range(0, len(data), MAX_PAYLOAD):
-            await self._stream.write(Frame(kind, data[begin : begin + MAX_PAYLOAD]).encode())
+            async with self._sending:
+                await self._stream.write(Frame(kind, data[begin : begin + MAX_PAYLOAD]).encode())
 
     # ------------------------------------------------------------------ what comes
 

@@ -18,7 +18,8 @@ from ztm.apps.script.model import MAX_SCRIPT, Order
 from ztm.apps.script.service import Scripts
 from ztm.errors import BrokenStreamError, UsageError
 from ztm.model import Peer, check_uuid
-from ztm.rest.message import BINARY, TEXT, Request, Response
+from ztm.rest.message import BINARY, JSON, TEXT, Request, Response
+from ztm.wire.codec import encode_endpoints
 
 PYTHON_ONLY = "this endpoint runs Python scripts only\n"
 STATUS_HEADER = "ztm-status"
@@ -36,6 +37,10 @@ class Handlers:
         self._exit = exit_
         self._entry = entry
         self._limits = limits
+
+    async def endpoints(self, request: Request) -> Response:  # noqa: ARG002
+        """The endpoints of the mesh."""
+        return Response(body=encode_endpoints(await self._context.endpoints()), content_type=JSON)
 
     # ------------------------------------------------------------------ settings
 

@@ -20,6 +20,8 @@ class ScriptLimits:
     """Without a byte after a script has ended: then somebody who escaped its process group holds its output open."""
     kept_output: int = 1 << 20
     """Of each output, where it is kept for an answer instead of being passed on."""
+    kept_of_all: int = 32 << 20
+    """Of one kind of output on many endpoints together; each may keep an equal part of it."""
     at_once: int = 16
     """Endpoints that run one script for one caller at the same time."""
 

@@ -86,10 +86,11 @@ async def run_on_all(
 ) -> list[Result]:
     """Run a script on all `endpoints`, some at a time; the results in the same order. Cancelling it stops all."""
     places = asyncio.Semaphore(limits.at_once)
+    kept = min(limits.kept_output, limits.kept_of_all // max(len(endpoints), 1))
 
     async def one(endpoint: Endpoint) -> Result:
         async with places:
-            return await _run_on(runner, endpoint, order, script, limits)
+            return await _run_on(runner, endpoint, order, script, kept)
 
     tasks = [asyncio.get_running_loop().create_task(one(endpoint)) for endpoint in endpoints]
     try:
@@ -100,8 +101,8 @@ async def run_on_all(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _run_on(runner: Runner, endpoint: Endpoint, order: Order, script: bytes, limits: ScriptLimits) -> Result:
-    result = Result(endpoint, output=Kept(limits.kept_output))
+async def _run_on(runner: Runner, endpoint: Endpoint, order: Order, script: bytes, kept: int) -> Result:
+    result = Result(endpoint, output=Kept(kept))
     begin = time.monotonic()
     try:
         result.status = await runner.run(endpoint.id, order, script, result.output)

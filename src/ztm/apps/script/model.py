@@ -130,8 +130,8 @@ class Order:
 
     @classmethod
     def _checked(cls, name: str, arguments: Sequence[str], language: Language, limit: float | None) -> Self:
-        if any("\0" in argument for argument in arguments):
-            raise UsageError("an argument of a script holds a zero byte")
+        if any("\0" in argument or not _is_text(argument) for argument in arguments):
+            raise UsageError("an argument of a script holds a zero byte, or bytes that are no UTF-8")
         if limit is not None:
             check_limit(limit)
         return cls(check_name("script", name), tuple(arguments), language, limit)
@@ -151,6 +151,15 @@ class Order:
         if len(target) > MAX_TARGET:
             raise TooLargeError(f"the arguments of {self.name} take {len(target)} bytes; {MAX_TARGET} are allowed")
         return target
+
+
+def _is_text(argument: str) -> bool:
+    """Whether it is without halves of surrogate pairs, as which Python and JSON write what is no text."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_limit(seconds: float) -> None:

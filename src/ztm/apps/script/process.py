@@ -11,6 +11,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+from ztm.apps.guard import Guard
 from ztm.apps.script.client import Client
 from ztm.apps.script.limits import ScriptLimits
 from ztm.errors import BrokenStreamError, RefusedError
@@ -18,6 +19,8 @@ from ztm.net.base import Meter
 
 CHUNK = 64 << 10
 """Bytes read at a time, and half of what is held of one output."""
+LEFT = 2 << 20
+"""Bytes of an output still taken from a script that has ended: more than a pipe can hold."""
 TIMED_OUT = 124
 """Exit status of a script that took too long, as timeout(1) has it."""
 BY_SIGNAL = 128
@@ -28,9 +31,15 @@ class Process:
     """A script that runs."""
 
     def __init__(
-        self, transport: asyncio.SubprocessTransport, protocol: "_Protocol", limits: ScriptLimits, meter: Meter
+        self,
+        transport: asyncio.SubprocessTransport,
+        protocol: "_Protocol",
+        limits: ScriptLimits,
+        meter: Meter,
+        guard: Guard,
     ) -> None:
         self._transport = transport
+        self._guard = guard
         self._protocol = protocol
         self._limits = limits
         self._meter = meter
@@ -42,9 +51,15 @@ class Process:
 
     @classmethod
     async def start(
-        cls, command: Sequence[str], directory: Path, variables: Mapping[str, str], limits: ScriptLimits, meter: Meter
+        cls,
+        command: Sequence[str],
+        directory: Path,
+        variables: Mapping[str, str],
+        limits: ScriptLimits,
+        meter: Meter,
+        guard: Guard,
     ) -> "Process":
-        """Start a command in a process group of its own.
+        """Start a command in a process group of its own, which `guard` ends if this process is killed.
 
         Raises:
             RefusedError: the system does not start it.
@@ -53,13 +68,15 @@ class Process:
             raise RefusedError("scripts are not run on Windows yet: choose an endpoint on Linux or macOS")
         loop, pipe = asyncio.get_running_loop(), asyncio.subprocess.PIPE
         try:
+            guard.ready()
             transport, protocol = await loop.subprocess_exec(
                 _Protocol, *command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=directory, env=variables,
                 start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise RefusedError(f"cannot start {command[0]}: {error.strerror or error}") from error
-        return cls(transport, protocol, limits, meter)
+        guard.watch(transport.get_pid())
+        return cls(transport, protocol, limits, meter, guard)
 
     async def run(self, client: Client, seconds: float) -> int:
         """Let it run for at most `seconds`; its exit status. Cancelling it ends the script.
@@ -108,7 +125,9 @@ class Process:
         stdin.close()
 
     async def _rest(self, pumps: Sequence["_Pump"], outputs: Sequence["asyncio.Task[None]"]) -> None:
-        """Carry the rest of the output. One that stays open without a byte is held by somebody who escaped."""
+        """Carry the rest of the output. Who holds one open, and writes nothing or for ever, has escaped the script."""
+        for pump in pumps:
+            pump.most = pump.count + LEFT
         while any(not task.done() for task in outputs):
             before = [pump.count for pump in pumps]
             await asyncio.wait(outputs, timeout=self._limits.linger_seconds)
@@ -142,6 +161,7 @@ class Process:
         finally:
             self._sweep()
             await asyncio.wait((self._protocol.exited,))
+            self._guard.release(self._transport.get_pid())
             self._transport.close()
 
     def _signal(self, number: signal.Signals) -> None:
@@ -183,11 +203,13 @@ class _Pump:
         self._meter = meter
         self.count = 0
         """Bytes so far."""
+        self.most: int | None = None
+        """How many there may be."""
         self.is_reading = False
         """Whether it waits for the script, and not for the client."""
 
     async def run(self) -> None:
-        while True:
+        while self.most is None or self.count < self.most:
             self.is_reading = True
             data = await self._source.read(CHUNK)
             self.is_reading = False

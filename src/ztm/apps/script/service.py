@@ -49,7 +49,7 @@ class Scripts:
             self._context.files.write_local(CONFIG, msgspec.json.encode(stored(wanted)))
             self._exit.change(wanted)
             trail.reason = (
-                f"scripts are {'on' if wanted.is_allowed else 'off'}, also for {', '.join(wanted.users) or 'nobody'}"
+                f"scripts are {'on' if wanted.is_allowed else 'off'}, for {', '.join(('the owner', *wanted.users))}"
             )
             self._context.log.info("%s", trail.reason)
             return wanted

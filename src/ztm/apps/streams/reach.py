@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from ztm.apps.base import AppContext
 from ztm.apps.streams.limits import StreamLimits
-from ztm.errors import BrokenStreamError, DeadlineError, ZtmError, from_status
+from ztm.errors import BrokenStreamError, DeadlineError, NotFoundError, UnreachableError, ZtmError, from_status
 from ztm.net.base import Exchange, Headers, Stream
 from ztm.net.http1 import connect_answer, connect_head
 
@@ -34,11 +34,13 @@ class Source(Protocol):
 class Early:
     """What a client has sent before an exit accepted it."""
 
-    __slots__ = ("_kept", "_limit", "_size", "_source")
+    __slots__ = ("_kept", "_limit", "_size", "_source", "broken")
 
     def __init__(self, source: Source, limit: int) -> None:
         self._source = source
         self._limit = limit
+        self.broken: BrokenStreamError | None = None
+        """What the client's bytes broke off with: then no exit has failed, and none needs to be asked any more."""
         self._kept: list[bytes] = []
         self._size = 0
 
@@ -53,18 +55,24 @@ class Early:
     async def forward(self, stream: Stream) -> None:
         """Send on what comes, up to the limit, and keep it; run as a task, until cancelled.
 
-        The end of the client's bytes is left for whoever joins the streams later.
+        The end of the client's bytes is left for whoever joins the streams later. Where they break off, `stream` is cut
+        and `broken` is set.
         """
         try:
-            while self._size < self._limit:
-                data = await self._source.read()
-                if not data:
-                    return
+            while self._size < self._limit and (data := await self._read(stream)):
                 self._kept.append(data)
                 self._size += len(data)
                 await stream.write(data)
+        except BrokenStreamError:
+            return  # the exit's side was cut: its answer tells why, or that there is none
+
+    async def _read(self, stream: Stream) -> bytes:
+        try:
+            return await self._source.read()
         except BrokenStreamError as broken:
-            stream.abort(str(broken))  # whichever of the two it was, the answer need not be awaited any more
+            self.broken = broken
+            stream.abort(str(broken))
+            return b""
 
 
 class Reach:
@@ -82,6 +90,7 @@ class Reach:
 
         Raises:
             ZtmError: it did not accept: unreachable, too late, or refused for the reason given.
+            BrokenStreamError: the same, or the client's bytes broke off; then it is `early.broken`.
         """
         try:
             async with asyncio.timeout(self._limits.answer_seconds):
@@ -90,6 +99,10 @@ class Reach:
                 await self._answered(stream, early)
         except TimeoutError:
             raise DeadlineError(f"no answer within {self._limits.answer_seconds:g} seconds") from None
+        except BrokenStreamError:
+            if early.broken is not None:
+                raise early.broken from None
+            raise
         early.forget()
         return stream
 
@@ -97,7 +110,7 @@ class Reach:
         forwarding = asyncio.get_running_loop().create_task(early.forward(stream))
         is_accepted = False
         try:
-            check_accepted(*await stream.response())
+            check_led(*await stream.response())
             check_accepted(*await connect_answer(stream))
             is_accepted = True
         finally:
@@ -106,6 +119,21 @@ class Reach:
                 stream.abort("not accepted")
             # the client's stream takes one reader at a time: the next one must find this one gone
             await asyncio.wait((forwarding,))
+        if early.broken is not None:
+            raise early.broken  # in the same moment
+
+
+def check_led(status: int, headers: Headers) -> None:
+    """Return if the mesh leads to the app of another endpoint: the first answer to a stream, before the app's own.
+
+    Raises:
+        UnreachableError: the hub knows no way there, for which v1's answers 404 too, or the endpoint has no such app.
+        ZtmError: it refuses; the error that its status stands for. Source: spec mesh-protocol 5 and 7.
+    """
+    try:
+        check_accepted(status, headers)
+    except NotFoundError as error:
+        raise UnreachableError(f"the mesh leads to no such app there: {error}") from error
 
 
 def check_accepted(status: int, headers: Headers) -> None:

@@ -113,7 +113,7 @@ def _mapping(accounts: dict[str, str], arguments: Arguments) -> dict[str, Any]:
         accounts[user] = account
     if unmapped:
         if unmapped not in accounts:
-            raise NotFoundError(f"user '{unmapped}' is mapped to nobody")
+            raise NotFoundError(f"user '{unmapped}' is not mapped")
         del accounts[unmapped]
     return {"osUsers": accounts} if mapped or unmapped else {}
 

@@ -61,7 +61,7 @@ def prepare(ask: Ask, shell: str, account: Account) -> Launch:
         LaunchError: there is no such program, or it cannot be run.
     """
     environment = _environment(ask, account)
-    directory = account.home if Path(account.home).is_dir() else "/"
+    directory = account.home if os.path.isdir(account.home) else "/"  # noqa: PTH112 - see `_find`
     if ask.words:
         executable = _find(ask.words[0], environment["PATH"], directory)
         return _launch(executable, ask.words, environment, directory, account)
@@ -104,12 +104,13 @@ def _find(program: str, path: str, directory: str) -> str:
         LaunchError: there is none that can be run.
     """
     if "/" in program:
-        found = Path(directory, program)
-        if not found.exists():
+        found = str(Path(directory, program))
+        # not those of Path, which raise for what may not be looked at and for names that no file can have
+        if not os.path.exists(found):  # noqa: PTH110
             raise LaunchError(f"{program}: no such program on this endpoint", NOT_FOUND)
-        if found.is_dir() or not os.access(found, os.X_OK):
+        if os.path.isdir(found) or not os.access(found, os.X_OK):  # noqa: PTH112
             raise LaunchError(f"{program}: is not executable", NOT_RUNNABLE)
-        return str(found)
+        return found
     located = shutil.which(program, path=path)
     if located is None:
         raise LaunchError(f"{program}: no such program on this endpoint (searched {path})", NOT_FOUND)

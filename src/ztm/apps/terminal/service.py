@@ -14,16 +14,18 @@ from typing import Any
 
 from ztm.apps.audit import Trail, audited
 from ztm.apps.base import AppContext
+from ztm.apps.callers import check_owner
+from ztm.apps.guard import SHELL, Guard
 from ztm.apps.terminal.accounts import Account, account_for, check_accounts, check_system, own_name
 from ztm.apps.terminal.forms import ConfigBody, ConfigShown, config_shown, read_settings, stored
-from ztm.apps.terminal.launch import LaunchError, prepare, shell_words
+from ztm.apps.terminal.launch import NOT_RUNNABLE, LaunchError, prepare, shell_words
 from ztm.apps.terminal.links import Link
 from ztm.apps.terminal.model import Ask, Settings
 from ztm.apps.terminal.program import Program, start
 from ztm.apps.terminal.recording import Recording, open_recording
 from ztm.apps.terminal.session import Session
 from ztm.core.access import check_use, judge, may_use
-from ztm.errors import ForbiddenError, LimitError
+from ztm.errors import LimitError
 from ztm.model import Peer
 from ztm.wire.console import Frame, Kind, status_frame
 
@@ -57,6 +59,7 @@ class Terminals:
         self._serving: set[asyncio.Task[None]] = set()
         self._programs: set[asyncio.Task[int]] = set()
         """One for each program that is not reaped yet."""
+        self._guard = Guard()
 
     async def start(self) -> None:
         """Take up what is stored.
@@ -73,6 +76,7 @@ class Terminals:
             live.session.cut("the terminal app stops")
         while waited := self._serving | self._programs:
             await asyncio.wait(waited)
+        await self._guard.close()
 
     # ------------------------------------------------------------------ settings
 
@@ -111,9 +115,7 @@ class Terminals:
         Raises:
             ForbiddenError: it may not.
         """
-        if not may_use(self._context.user, (), peer.user):
-            where = f"the terminals of endpoint {self._context.place.name}"
-            raise ForbiddenError(f"only their owner, user {self._context.user}, may configure {where}")
+        check_owner(self._context.user, peer)
 
     # ------------------------------------------------------------------ sessions
 
@@ -168,6 +170,7 @@ class Terminals:
         try:
             launch = prepare(ask, self.settings.shell, account)
             trail.target = f"{launch.executable} as {account.name}"
+            self._check_guard()
             program = start(launch, ask.window if ask.has_terminal else None)
         except LaunchError as error:
             await link.send(Frame(Kind.STDERR, f"ztm: {error}\n".encode()))
@@ -184,9 +187,25 @@ class Terminals:
             self._live.discard(live)
 
     def _own(self, program: Program) -> None:
+        def released(task: "asyncio.Task[int]") -> None:
+            self._programs.discard(task)
+            self._guard.release(program.pid)
+
+        self._guard.watch(program.pid)
         task = asyncio.get_running_loop().create_task(program.ended())
         self._programs.add(task)
-        task.add_done_callback(self._programs.discard)
+        task.add_done_callback(released)
+
+    def _check_guard(self) -> None:
+        """Make sure that programs end with the agent, whatever becomes of it.
+
+        Raises:
+            LaunchError: nothing can be started here.
+        """
+        try:
+            self._guard.ready()
+        except OSError as error:
+            raise LaunchError(f"{SHELL}: cannot be started: {error.strerror}", NOT_RUNNABLE) from None
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -119,6 +119,9 @@ class Session:
             except (asyncio.QueueFull, UsageError):
                 self.cut("the caller sent what was not asked for")
                 return
+            except StorageError as error:
+                self.cut(str(error))
+                return
         self.cut(GONE)
 
     def _take(self, frame: Frame) -> None:

@@ -113,7 +113,7 @@ class Tunnels:
             await entry.change(inbound, self._offers())
             entry.tell()
             self._retry_later()
-            self._context.log.info("inbound %s listens on %s", inbound.key, ", ".join(map(str, inbound.listens)))
+            self._context.log.info("inbound %s is to listen on %s", inbound.key, ", ".join(map(str, inbound.listens)))
             self._publish_inbound(inbound)
             return entry
 

@@ -26,7 +26,7 @@ async def list_all(context: AppCommand, arguments: Arguments) -> None:
     people = text.table(("USERNAME", "ENDPOINTS"), [(user["name"], _endpoints(user, here)) for user in users])
     shown = [people]
     if groups:
-        rows = [(group["name"], ", ".join(_member(user, group) for user in group["users"])) for group in groups]
+        rows = [(group["name"], ", ".join(_members(group))) for group in groups]
         shown.append(text.table(("GROUP", "MEMBERS"), rows))
     names = "\n".join(str(user["name"]) for user in users)
     await context.show(Description({"users": users, "groups": groups}, "\n\n".join(shown), names), arguments)
@@ -40,8 +40,9 @@ def _endpoints(user: dict[str, Any], here: str) -> str:
     return ", ".join(names) + (f" ... (and {more} more)" if more > 0 else "")
 
 
-def _member(user: str, group: dict[str, Any]) -> str:
-    return f"{user} (not in the mesh)" if user in (group.get("unknown") or ()) else user
+def _members(group: dict[str, Any]) -> list[str]:
+    unknown = frozenset(group.get("unknown") or ())
+    return [f"{user} (not in the mesh)" if user in unknown else user for user in group["users"]]
 
 
 async def group(context: AppCommand, arguments: Arguments) -> int | None:
@@ -52,7 +53,7 @@ async def group(context: AppCommand, arguments: Arguments) -> int | None:
         UsageError: the options contradict each other.
         ZtmError: the app refused.
     """
-    name = arguments.word("name")
+    name = arguments.word("group name")
     found = await _find(context, name)
     if arguments.flag("--delete-group"):
         if len(arguments.options) > 1:
@@ -108,7 +109,7 @@ async def _print(context: AppCommand, arguments: Arguments, found: dict[str, Any
         rows = [(text.day_time(one["time"]), one["user"], one["endpoint"], one["change"]) for one in whole["history"]]
         shown = text.table(("TIME", "USER", "ENDPOINT", "CHANGE"), rows)
     else:
-        unknown = whole.get("unknown") or ()
+        unknown = frozenset(whole.get("unknown") or ())
         shown = "\n".join(f"{user} {NOT_IN_MESH}" if user in unknown else user for user in whole["users"])
     names = "\n".join(whole["users"])
     if shown or arguments.flag(OUTPUT.name):
@@ -123,7 +124,7 @@ COMMANDS: AppCommands = (
         options=(OUTPUT,),
     ),
     Command(
-        usage="group <name>",
+        usage="group <group name>",
         title="Show the members of a group, or change it (root only)",
         run=group,
         options=(

@@ -14,6 +14,8 @@ MAX_MEMBERS = 10_000
 """Users of one group."""
 MAX_GROUPS = 1_000
 """Groups of one mesh that an endpoint keeps in memory."""
+NAMED = 20
+"""Users whose names one change tells; the others are counted."""
 KEPT_CHANGES = 50
 """Of a group's history; older ones are in the audit log of the endpoint where they were made."""
 
@@ -54,10 +56,11 @@ class Group:
         """
         check_name("group id", id_)
         check_name("group", name)
-        members = sorted({check_name("user", user) for user in users})
+        members = set(users)
         if len(members) > MAX_MEMBERS:
             raise LimitError(f"group {name} has {len(members)} users; {MAX_MEMBERS} are allowed")
-        return cls(id_, name, tuple(members), tuple(changes)[-KEPT_CHANGES:])
+        checked = sorted(check_name("user", user) for user in members)
+        return cls(id_, name, tuple(checked), tuple(changes)[-KEPT_CHANGES:])
 
     def changed(self, wanted: Self, time_ms: int, user: str, endpoint: str) -> Self:
         """`wanted` in place of this one, with what has changed put down."""
@@ -67,19 +70,25 @@ class Group:
 
     def created(self, time_ms: int, user: str, endpoint: str) -> Self:
         """This group with its creation put down."""
-        what = f"created with {', '.join(self.users) or 'nobody'}"
+        what = f"created with {_named(self.users) or 'nobody'}"
         return replace(self, changes=(Change(time_ms, user, endpoint, what),))
 
 
 def difference(before: Group, after: Group) -> str:
     """What makes `after` of `before`, for people; empty if nothing does."""
-    added = [user for user in after.users if user not in before.users]
-    removed = [user for user in before.users if user not in after.users]
+    added = sorted(set(after.users) - set(before.users))
+    removed = sorted(set(before.users) - set(after.users))
     said = [f"renamed from {before.name}"] if before.name != after.name else []
-    said += [f"added {', '.join(added)}"] if added else []
-    said += [f"removed {', '.join(removed)}"] if removed else []
+    said += [f"added {_named(added)}"] if added else []
+    said += [f"removed {_named(removed)}"] if removed else []
     said += [f"merged with {len(before.duplicates)} more of this name"] if before.duplicates else []
     return "; ".join(said)
+
+
+def _named(users: Sequence[str]) -> str:
+    """Users for people: the history is kept in the group's file, so of many the first ones, and how many there are."""
+    more = f" and {len(users) - NAMED} more" if len(users) > NAMED else ""
+    return ", ".join(users[:NAMED]) + more
 
 
 def merged(groups: Iterable[Group]) -> list[Group]:

@@ -14,7 +14,7 @@ from ztm.apps.audit import Trail, audited
 from ztm.apps.base import AppContext
 from ztm.apps.users.forms import group_file, read_group
 from ztm.apps.users.model import MAX_GROUPS, Group, check_free, check_known, merged
-from ztm.errors import ForbiddenError, LimitError, NotFoundError, StorageError, UsageError, ZtmError
+from ztm.errors import ForbiddenError, LimitError, NotFoundError, UsageError, ZtmError
 from ztm.model import ROOT, FileInfo, Peer
 
 PATH = re.compile(r"/shared/root/groups/(?P<id>[^/]+)\.json")
@@ -219,8 +219,6 @@ class Groups:
         except (UsageError, LimitError) as error:
             self._context.log.error("a group is left out: %s", error)
             group, data = None, None
-        except StorageError:
-            raise
         except ZtmError as error:
             self._context.log.warning("group %s cannot be read now: %s", id_, error)
             return False

@@ -38,6 +38,9 @@ PLACEHOLDERS = {
     "hub name": Source(live=("hub",)),
     "path": Source(live=("file",)),
     "label": Source(live=("label",)),
+    "endpoint|label=x": Source(live=("endpoint",)),
+    "group": Source(live=("group",)),
+    "group name": Source(live=("group",)),
 }
 """Words in brackets that say by themselves what may stand there."""
 OBJECTS = {

@@ -22,6 +22,10 @@ Names = Callable[[Target, str, str], Iterable[Name]]
 HELP = Option("--help", "", "Show the help of this command", "-h")
 
 
+SHORT = {"script": "run"}
+"""Apps whose command of this name may be left out before a file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the shell is to offer."""
@@ -113,8 +117,13 @@ class _Line:
         grammar = app_grammar(typed)
         if self.rest[:1] == ["help"]:
             return self._help(grammar, self.rest[1:])
+        is_short = typed.removeprefix("ztm/") in SHORT
+        if is_short and self.rest and self.rest[0] not in {one.words[0][0] for one in grammar.commands}:
+            self.rest = [SHORT[typed.removeprefix("ztm/")], *self.rest]
         answer = self._command(grammar)
-        return answer if self.rest else Answer(answer.kind, (*answer.names, ("help", "")))
+        if self.rest:
+            return answer
+        return Answer("files" if is_short else answer.kind, (*answer.names, ("help", "")))
 
     def _command(self, grammar: Grammar[Any, Any]) -> Answer:
         literals = [(word, "") for one in grammar.commands for word in _next_literal(one, self.rest)]

@@ -70,6 +70,9 @@ class Live:
     def _user(self, _begun: str) -> Iterable[Name]:
         return [(str(one["name"]), "") for one in self._context.ask("GET", "/users") or []]
 
+    def _group(self, _begun: str) -> Iterable[Name]:
+        return [(str(one["name"]), "") for one in self._context.ask("GET", "/apps/ztm/users/api/groups") or []]
+
     def _evicted(self, _begun: str) -> Iterable[Name]:
         return [(str(one["username"]), "evicted") for one in self._context.ask("GET", "/evictions") or []]
 

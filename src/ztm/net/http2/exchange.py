@@ -139,7 +139,8 @@ class Http2Exchange(FlowStream):
         """The peer's answer came (its first head only; trailers are dropped)."""
         if self._answer is None:
             status = dict(headers).get(":status", "")
-            self._answer = (int(status) if status.isascii() and status.isdigit() else 502, headers)
+            is_status = len(status) == 3 and status.isascii() and status.isdigit()  # RFC 9110 section 15
+            self._answer = (int(status) if is_status else 502, headers)
             self._wake_answered()
 
     def finished(self) -> None:

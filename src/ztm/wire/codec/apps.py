@@ -36,6 +36,7 @@ class _App(msgspec.Struct, rename="camel"):
     digest: str | UnsetType = UNSET
     previous: str | UnsetType = UNSET
     process: _Process | UnsetType = UNSET
+    is_development: bool | UnsetType = UNSET
 
     @property
     def record(self) -> AppInfo:
@@ -56,6 +57,7 @@ class _App(msgspec.Struct, rename="camel"):
             digest=self.digest or "",
             previous=self.previous or "",
             process=None if isinstance(process, UnsetType) else ProcessState(*msgspec.structs.astuple(process)),
+            is_development=self.is_development is True,
         )
 
 
@@ -79,6 +81,7 @@ def _app(app: AppInfo) -> _App:
         process=UNSET
         if process is None
         else _Process(process.state, process.reason, process.restarts, process.confinement),
+        is_development=app.is_development or UNSET,
     )
 
 

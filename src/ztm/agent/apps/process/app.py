@@ -13,9 +13,10 @@ from ztm.agent.apps.process.child import Child
 from ztm.agent.apps.process.commands import carry_command
 from ztm.agent.apps.process.forward import Forward
 from ztm.agent.apps.process.limits import LIMITS, ProcessLimits
+from ztm.agent.apps.process.load import Load
 from ztm.agent.apps.process.refusals import Permissions
 from ztm.agent.apps.process.supervisor import Supervisor
-from ztm.agent.apps.process.websockets import carry_websocket
+from ztm.agent.apps.process.websockets import WebSockets
 from ztm.apps.audit import Trail, audited
 from ztm.apps.base import App, AppContext, AppFactory, Condition
 from ztm.apps.command import Console
@@ -52,6 +53,8 @@ class ProcessApp:
         held = CONFINED if is_confined else UNCONFINED
         self._supervisor = Supervisor(self._name, context, limits, self._launch, held)
         self._permissions: Permissions | None = None
+        self._load = Load(limits.under_way)
+        self._websockets = WebSockets(self._name, limits.websockets, self._load)
         self._served = 0
 
     # ------------------------------------------------------------------ how it is doing
@@ -102,7 +105,7 @@ class ProcessApp:
     async def _launch(self) -> Child:
         if self._permissions is None:
             self._permissions = Permissions(self.installed.manifest, self._context)
-        calls = Calls(self._context, self._permissions, self._session, self._limits)
+        calls = Calls(self._context, self._permissions, self._session, self._limits, self._load)
         return await Child.start(
             self.installed, self._context, calls.application(), self._limits, is_confined=self.is_confined
         )
@@ -150,7 +153,7 @@ class ProcessApp:
         self._served += 1
         told = processes.peer_headers(peer) if peer is not None else ()
         if is_websocket(scope):
-            await carry_websocket(self._session(), door, scope, receive, send, told)
+            await self._websockets.carry(self._session(), door, scope, receive, send, told)
         else:
             forward = Forward(self._name, self._context.network, self._session)
             await forward.serve(door, scope, receive, send, told=told, trail=trail)

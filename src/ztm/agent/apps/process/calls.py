@@ -4,20 +4,24 @@ Whatever the app is not granted is refused with 403; what the agent cannot do ca
 it from another app's answer. Source: spec app-framework 10.2 and 10.3.
 """
 
+import asyncio
+import re
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from ztm.agent.apps.process.answers import is_field
 from ztm.agent.apps.process.filecalls import FileCalls
 from ztm.agent.apps.process.limits import ProcessLimits
 from ztm.agent.apps.process.listening import Listening
+from ztm.agent.apps.process.load import Load, loaded
 from ztm.agent.apps.process.refusals import Permissions
 from ztm.apps.audit import Trail, audited
 from ztm.apps.base import AppContext
 from ztm.apps.manifest import NEIGHBOUR
 from ztm.apps.streams.limits import LIMITS as STREAM_LIMITS
 from ztm.apps.streams.reach import Early, Reach
-from ztm.errors import ZtmError
+from ztm.errors import UsageError, ZtmError
 from ztm.model import check_uuid
 from ztm.net.base import Session
 from ztm.net.http1 import Answer
@@ -29,16 +33,27 @@ from ztm.wire import processes
 
 MESH, ASK = "mesh.connect", NEIGHBOUR
 _HOP = frozenset(("connection", "keep-alive", "transfer-encoding", "upgrade", "content-length"))
+_KEPT_BACK = frozenset(("host", "te", "trailer", "expect", "proxy-connection", "proxy-authorization"))
+"""Of an app's questions, besides: they would speak to whatever is on the way."""
+_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,200}")
+"""A field's name (RFC 9110 section 5.6.2), in lower case."""
 
 
 class Calls:
     """The routes of one app."""
 
     def __init__(
-        self, context: AppContext, permissions: Permissions, session: Callable[[], Session], limits: ProcessLimits
+        self,
+        context: AppContext,
+        permissions: Permissions,
+        session: Callable[[], Session],
+        limits: ProcessLimits,
+        load: Load,
     ) -> None:
         self._context = context
         self._permissions = permissions
+        self._load = load
+        self._asking = asyncio.Semaphore(limits.answers)
         self._files = FileCalls(context, permissions)
         self._listening = Listening(context, permissions, session, limits)
 
@@ -52,7 +67,7 @@ class Calls:
         router.mount(f"{processes.MESH}/{{ep}}", _asgi(self.request, self.connect))
         router.mount(f"{processes.ASK}/{{provider}}/{{name}}", _asgi(self.ask, None))
         router.mount(processes.FILES, _asgi(self._files.one, None))
-        return router
+        return loaded(router, self._load)
 
     async def endpoints(self, request: Request) -> Response:
         """Endpoints by id or name, or all."""
@@ -72,7 +87,8 @@ class Calls:
         body = await request.body(processes.MAX_BODY)
         with audited(self._context.audit, trail):
             trail.meter.sent = len(body)
-            answer = await self._context.request(endpoint, request.method, target, body)
+            async with self._asking:
+                answer = await self._context.request(endpoint, request.method, target, body, _fields(request))
             trail.meter.received = len(answer.body)
         return _passed(answer)
 
@@ -97,7 +113,8 @@ class Calls:
         name, target = f"{request.params['provider']}/{request.params['name']}", _target(request)
         await self._permissions.check(f"{ASK}{name}", f"ask the app {name}")
         body = await request.body(processes.MAX_BODY)
-        return _passed(await self._context.ask(name, request.method, target, body))
+        async with self._asking:
+            return _passed(await self._context.ask(name, request.method, target, body, _fields(request)))
 
 
 def told(handler: Handler) -> Handler:
@@ -129,6 +146,22 @@ def _asgi(
 def _target(request: Request) -> str:
     """The request target below the mount, as it was sent."""
     return f"{request.raw_path}?{request.raw_query}" if request.raw_query else request.raw_path
+
+
+def _fields(request: Request) -> list[tuple[str, str]]:
+    """The header fields that the app sends on: none that belongs to this hop, or that only an agent sets.
+
+    Raises:
+        UsageError: one is none.
+    """
+    kept = []
+    for name, value in request.headers.items():
+        if name in _HOP or name in _KEPT_BACK or name.startswith(processes.PREFIX):
+            continue
+        if not is_field(name, value):
+            raise UsageError(f"not a header field of a request: {name[:40]!r}")
+        kept.append((name, value))
+    return kept
 
 
 def _passed(answer: Answer) -> Response:

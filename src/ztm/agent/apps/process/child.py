@@ -105,7 +105,7 @@ class Child:
             raise UnreachableError(f"it was not ready within {self._limits.ready_seconds:g} s") from None
         except BrokenStreamError as error:
             raise UnreachableError(await self._end_of_it(str(error))) from None
-        except (ZtmError, msgspec.DecodeError) as error:
+        except (ZtmError, msgspec.DecodeError, RecursionError) as error:
             raise UnreachableError(f"it did not say that it is ready: {error}") from None
 
     # ------------------------------------------------------------------ while it runs

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from urllib.parse import quote
 
+from ztm.agent.apps.process.answers import check_answer, check_message
 from ztm.apps.audit import Trail
 from ztm.errors import BrokenStreamError, UnreachableError
 from ztm.net.base import Exchange, Headers, Meter, Network, Session
@@ -42,7 +43,7 @@ class Forward:
 
         Raises:
             UnreachableError: no process is ready, or it ended before it answered.
-            BrokenStreamError: it ended within its answer, or the caller left.
+            BrokenStreamError: it ended within its answer, answered with what is none, or the caller left.
         """
         session, meter = self._session(), trail.meter if trail is not None else Meter()
         upgrade = scope["extensions"].get(UPGRADE)
@@ -74,9 +75,11 @@ class Forward:
 
     async def _response(self, exchange: Exchange) -> tuple[int, Headers]:
         try:
-            return await exchange.response()
+            status, headers = await exchange.response()
         except BrokenStreamError as error:
             raise UnreachableError(f"app {self._name} ended before it answered: {error}") from error
+        check_answer(self._name, status, headers)
+        return status, headers
 
     async def _connect(
         self, exchange: Exchange, upgrade: Upgrade, send: Send, meter: Meter, trail: Trail | None
@@ -172,16 +175,14 @@ def head_of_websocket(door: str, scope: Scope, told: Headers) -> Headers:
     return [*_head(door, scope, told), (processes.SOCKET, offered)]
 
 
-def websocket_answer(message: Message) -> Message:
-    """A message of the process with no header field that would speak for the agent.
+def websocket_answer(app: str, message: Message) -> Message:
+    """A message of the process of `app` with no header field that would speak for the agent.
 
-    It may be any: what it is not, is found by the WebSocket itself.
+    Raises:
+        BrokenStreamError: it is none that a WebSocket's application may send.
     """
+    check_message(app, message)
     if "headers" not in message:
         return message
-    kept = [
-        (bytes(name), bytes(value))
-        for name, value in message["headers"]
-        if bytes(name).lower().decode("latin-1") not in _KEPT_BACK
-    ]
+    kept = [(name, value) for name, value in message["headers"] if name.lower().decode("latin-1") not in _KEPT_BACK]
     return {**message, "headers": kept}

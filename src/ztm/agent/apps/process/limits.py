@@ -27,6 +27,12 @@ class ProcessLimits:
     """That the process may have open towards the agent at once."""
     held: int = 16 << 20
     """Received from the process and not yet taken, over all streams."""
+    under_way: int = 64 << 20
+    """Of bodies and messages that the agent holds for the app at once, both ways; see `load`."""
+    answers: int = 64
+    """Of others that are on their way to the app at once, each of 8 MiB at the most; further questions wait."""
+    websockets: int = 32
+    """Open at once; each may hold a whole message of a page on its way to the app."""
     ports: int = 16
     """That the app may listen on at once."""
 

@@ -47,30 +47,6 @@ class House:
     traffic: Traffic[Visit]
 
 
-class _Patient:
-    """A source of early bytes that waits where it breaks: that is no failure of the exit that is being asked."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.broken: asyncio.Future[BrokenStreamError] = asyncio.get_running_loop().create_future()
-        """Done with what broke it."""
-
-    @property
-    def is_over(self) -> bool:
-        """See `Source`."""
-        return self._source.is_over
-
-    async def read(self) -> bytes:
-        """See `Source`; never raises."""
-        try:
-            return await self._source.read()
-        except BrokenStreamError as error:
-            if not self.broken.done():
-                self.broken.set_result(error)
-        await asyncio.get_running_loop().create_future()
-        raise AssertionError
-
-
 class Client:
     """One accepted connection."""
 
@@ -84,9 +60,9 @@ class Client:
         """Changes when no stream that was opened before may be used again."""
         self.remote = stream.remote or NOWHERE
 
-    def may_pass(self, user: str, password: str) -> bool:
+    async def may_pass(self, user: str, password: str) -> bool:
         """Whether these are the credentials asked for."""
-        return self.credentials is None or self.credentials.check(user, password)
+        return self.credentials is None or await self.credentials.check(user, password)
 
     async def take(self, parse: Parser[T], *, limit: int = 1 << 10) -> T | None:
         """The next thing that `parse` finds whole; what came behind it is put back. None if the client left first.
@@ -162,21 +138,17 @@ class Client:
             ZtmError: there is none.
             BrokenStreamError: the client left, or what `source` raised.
         """
-        patient = _Patient(source)
-        early = Early(patient, self.limits.early_bytes)
+        early = Early(source, self.limits.early_bytes)
         opening = asyncio.ensure_future(self.house.way.open(destination.host, destination.port, early))
         watch = asyncio.ensure_future(gone)
         passage: Passage | None = None
         try:
-            await asyncio.wait((opening, watch, patient.broken), return_when=asyncio.FIRST_COMPLETED)
-            if patient.broken.done():
-                raise patient.broken.result()
+            await asyncio.wait((opening, watch), return_when=asyncio.FIRST_COMPLETED)
             if not opening.done():
                 raise BrokenStreamError(GONE)
             passage = opening.result()
             return passage
         finally:
-            patient.broken.cancel()
             await stopped(opening, watch)
             if passage is None and not opening.cancelled() and opening.exception() is None:
                 opening.result().stream.abort(GONE)

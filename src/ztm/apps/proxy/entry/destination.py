@@ -1,17 +1,13 @@
 """Where a client wants to go: a host in one form whichever protocol named it, and a port.
 
-It resolves nothing. What only a lenient resolver would take for an address is no host here.
+It resolves nothing; what is a host is said in `hosts`.
 """
 
-import re
 from typing import NamedTuple, Self
 
 from ztm.apps.proxy.hosts import Host
 from ztm.errors import UsageError
 from ztm.model import MAX_PORT, Address
-
-_NUMBER = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
-"""A last label that makes the whole an IPv4 address or nothing (https://url.spec.whatwg.org, ends in a number)."""
 
 
 class Destination(NamedTuple):
@@ -30,10 +26,7 @@ class Destination(NamedTuple):
         """
         if not 1 <= port <= MAX_PORT:
             raise UsageError(f"not a port: {port} (1 to {MAX_PORT})")
-        found = Host.parse(host)
-        if found.ip is None and _NUMBER.match(found.name.rpartition(".")[2]):
-            raise UsageError(f"not a host: {host[:80]!r} (write an IPv4 address as four decimal numbers)")
-        return cls(found.name, port)
+        return cls(Host.parse(host).name, port)
 
     @classmethod
     def parse(cls, authority: str, default_port: int | None = None) -> Self:

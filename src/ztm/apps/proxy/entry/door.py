@@ -11,9 +11,7 @@ from ztm.apps.audit import Audit
 from ztm.apps.proxy.credentials import Credentials
 from ztm.apps.proxy.entry.client import Client, House
 from ztm.apps.proxy.entry.detection import HTTP2_GOODBYE, TLS_ALERT, Speech, speech_of
-from ztm.apps.proxy.entry.http import serve_http
 from ztm.apps.proxy.entry.limits import DoorLimits
-from ztm.apps.proxy.entry.socks import serve_socks4, serve_socks5
 from ztm.apps.proxy.way import Way
 from ztm.apps.streams.traffic import QUIET, Traffic, Visit
 from ztm.errors import BrokenStreamError
@@ -84,12 +82,19 @@ class Door:
         await self._empty.wait()
 
     async def _serve(self, client: Client) -> None:
+        """Serve a client in what it speaks, which is loaded when the first one does."""
         match await self._detect(client):
             case Speech.HTTP:
+                from ztm.apps.proxy.entry.http import serve_http
+
                 await serve_http(client)
             case Speech.SOCKS5:
+                from ztm.apps.proxy.entry.socks import serve_socks5
+
                 await serve_socks5(client)
             case Speech.SOCKS4:
+                from ztm.apps.proxy.entry.socks import serve_socks4
+
                 await serve_socks4(client)
             case Speech.TLS:
                 client.say("it speaks TLS to the proxy: set it up as an http:// or socks5:// proxy, not https://")

@@ -62,7 +62,7 @@ async def serve_http(client: Client) -> None:
 async def _serve_connect(client: Client, connection: h11.Connection, request: h11.Request) -> None:
     """Serve a CONNECT. Where it is refused the connection ends: what the client sent meanwhile is no request."""
     try:
-        if not _is_welcome(client, request):
+        if not await _is_welcome(client, request):
             await client.refuse(
                 _refusal(connection, request, 407, "the proxy asks for a user name and a password", close=True)
             )
@@ -76,14 +76,14 @@ async def _serve_connect(client: Client, connection: h11.Connection, request: h1
         await client.refuse(_refusal(connection, request, http_status(error), str(error), close=True))
 
 
-def _is_welcome(client: Client, request: h11.Request) -> bool:
+async def _is_welcome(client: Client, request: h11.Request) -> bool:
     """Whether a request shows what it must."""
     if client.credentials is None:
         return True
     login = login_of(request)
     if login is None:
         return False
-    if client.may_pass(*login):
+    if await client.may_pass(*login):
         return True
     client.note_wrong_password("connect" if request.method == b"CONNECT" else "request", request.target.decode("ascii"))
     return False
@@ -110,7 +110,7 @@ class _PlainRequest:
             await self._client.refuse(_refusal(self._connection, self._request, error.status, str(error), close=True))
             return False
         try:
-            if not _is_welcome(self._client, self._request):
+            if not await _is_welcome(self._client, self._request):
                 await self._refuse(incoming, 407, "the proxy asks for a user name and a password")
                 return self._may_follow(incoming)
             target = target_of(self._request)

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Awaitable
 
 from ztm.apps.proxy.entry import socks4, socks5
-from ztm.apps.proxy.entry.association import Association
 from ztm.apps.proxy.entry.client import Client
 from ztm.apps.proxy.entry.destination import Destination
 from ztm.apps.proxy.entry.refusals import socks5_reply
@@ -29,6 +28,8 @@ async def serve_socks5(client: Client) -> None:
         return
     try:
         if request.command == socks5.ASSOCIATE:
+            from ztm.apps.proxy.entry.association import Association  # few clients send datagrams
+
             await Association(client, request.port).run()
         elif request.command == socks5.CONNECT:
             await client.connect(Destination.of(request.host, request.port), socks5.answer(Reply.DONE))
@@ -100,7 +101,7 @@ async def _log_in(client: Client) -> bool:
     login = await client.take(socks5.login)
     if login is None:
         return False
-    is_right = client.may_pass(login.user, login.password)
+    is_right = await client.may_pass(login.user, login.password)
     if not is_right:
         client.note_wrong_password("connect", "")
         await client.refuse(socks5.login_answer(is_right=False))

@@ -10,15 +10,15 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ztm.apps.base import AppContext
 from ztm.apps.proxy.model import FileLog, RequestLog, SplunkLog
-from ztm.apps.proxy.requests.file import LogFile
-from ztm.apps.proxy.requests.splunk import Splunk
-from ztm.apps.proxy.requests.watch import Seen
 from ztm.errors import ZtmError
 from ztm.model import Peer
+
+if TYPE_CHECKING:
+    from ztm.apps.proxy.requests.watch import Seen
 
 QUEUED = 10_000
 """Requests that wait at most: a minute of a busy exit."""
@@ -77,11 +77,18 @@ class RequestBook:
             self._context.spawn(self._write())
 
     def _make(self, log: RequestLog | None, origin_ca: str) -> Sink | None:
+        """Each kind is loaded when it is asked for: most exits log nothing."""
         if isinstance(log, SplunkLog):
-            return Splunk(self._context, log, origin_ca)
-        return LogFile(self._context.directory() / log.name) if isinstance(log, FileLog) else None
+            from ztm.apps.proxy.requests.splunk import Splunk
 
-    def note(self, peer: Peer, target: str, seen: Seen) -> None:
+            return Splunk(self._context, log, origin_ca)
+        if isinstance(log, FileLog):
+            from ztm.apps.proxy.requests.file import LogFile
+
+            return LogFile(self._context.directory() / log.name)
+        return None
+
+    def note(self, peer: Peer, target: str, seen: "Seen") -> None:
         """A request passed."""
         self._add(
             {
