@@ -54,9 +54,10 @@ class Scripted:
             if b"chunked" in self.got:
                 while not self.got.endswith(b"0\r\n\r\n"):
                     self.got += connection.recv(65536)
-            with contextlib.suppress(ConnectionError):  # the command may have left
-                connection.sendall(self._answer)
-                connection.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):  # the command may have left
+                if self._answer:
+                    connection.sendall(self._answer)
+                    connection.shutdown(socket.SHUT_WR)
                 while more := connection.recv(65536):
                     self.got += more
 
