@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import weakref
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,11 @@ from process_mesh import package, process_mesh, until
 from websocket_client import WebSocketClient
 from ztm.agent.apps.process.app import ProcessApp
 from ztm.agent.apps.process.limits import LIMITS
+from ztm.agent.apps.process.load import Load, loaded
 from ztm.apps.manifest import read_manifest
 from ztm.errors import LimitError, UnreachableError, UsageError
 from ztm.model import Address
-from ztm.net.asgi import PEER, HttpLimits
+from ztm.net.asgi import PEER, HttpLimits, Message, Receive, Scope, Send
 from ztm.net.base import Listener, Stream
 from ztm.net.http1 import Answer, request_http1, serve_http1
 
@@ -317,3 +319,30 @@ async def test_an_app_that_says_without_end_that_it_is_ready_does_not_start(tmp_
 def test_a_manifest_nested_without_end_is_malformed(text: bytes) -> None:
     with pytest.raises(UsageError, match=r"ztm-app\.toml"):
         read_manifest(text)
+
+
+async def test_a_refusal_keeps_nothing_of_what_was_refused_while_it_is_told() -> None:
+    class Held:
+        """What an application has in its hands when it sends."""
+
+    kept: list[weakref.ref[Held]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        held = Held()
+        kept.append(weakref.ref(held))
+        await send({"type": "http.response.body", "body": bytes(101)})
+
+    load = Load(100)
+    try:
+        await loaded(app, load)({}, _nothing, _nowhere)
+    except LimitError:
+        assert kept[0]() is None
+    assert (len(kept), load.held) == (1, 0)
+
+
+async def _nothing() -> Message:
+    raise AssertionError("it does not receive")
+
+
+async def _nowhere(message: Message) -> None:
+    raise AssertionError("it was not refused")

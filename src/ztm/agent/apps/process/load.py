@@ -86,6 +86,12 @@ def loaded(app: ASGIApp, load: Load) -> ASGIApp:
                 await send(message)
                 given.become(0)
 
-            await app(scope, received, sent)
+            refused = ""
+            try:
+                await app(scope, received, sent)
+            except LimitError as error:
+                refused = str(error)
+        if refused:  # anew: the first one's frames keep what was refused, for as long as somebody is told of it
+            raise LimitError(refused)
 
     return serve
