@@ -3,6 +3,7 @@
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -138,3 +139,17 @@ async def test_an_app_has_a_directory_of_its_own_for_this_user_only(mesh: SimMes
     directory = (await context_of(home)).directory()
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert directory == home.data / "meshes" / "sim" / "appdata" / "ztm" / "looking"
+
+
+async def test_asking_who_the_owner_is_costs_no_parsing_of_certificates(
+    mesh: SimMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home,) = await mesh.join("home")
+    context = await context_of(home)
+    assert context.user == "root"
+
+    def parse(_pem: str) -> NoReturn:
+        raise AssertionError("the certificate was parsed again")
+
+    monkeypatch.setattr("ztm.pki.identity_of", parse)
+    assert context.user == "root"

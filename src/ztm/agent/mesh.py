@@ -9,6 +9,7 @@ import logging
 import shutil
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from ztm import pki
@@ -37,6 +38,14 @@ from ztm.wire import codec, paths
 from ztm.wire.records import LogEntry
 
 log = logging.getLogger("ztm.agent")
+
+
+@lru_cache(maxsize=16)  # apps ask with every connection, and parsing costs as much as the rest of it
+def _user_of(certificate: str) -> str:
+    if certificate:
+        with contextlib.suppress(CertificateError):
+            return pki.identity_of(certificate).user
+    return ""
 
 
 class Mesh:
@@ -98,11 +107,7 @@ class Mesh:
     @property
     def user(self) -> str:
         """The user named in the certificate; empty when there is none."""
-        if not self.row.certificate:
-            return ""
-        with contextlib.suppress(CertificateError):
-            return pki.identity_of(self.row.certificate).user
-        return ""
+        return _user_of(self.row.certificate)
 
     @property
     def health(self) -> Health:
