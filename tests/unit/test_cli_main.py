@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fake_agent import FakeAgent, mesh_object, running_agent
+from ztm.apps.catalog import TITLES
 from ztm.cli.main import main
 
 Captured = pytest.CaptureFixture[str]
@@ -209,6 +210,17 @@ def test_version_loads_nothing_that_is_slow_to_start(home: Path) -> None:
     code = (
         "import sys; from ztm.cli.main import main; main(['version']);"
         "slow = {'asyncio', 'ssl', 'cryptography', 'msgspec', 'uvloop', 'http.client', 'socket'};"
+        "sys.exit(' '.join(slow & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("app", TITLES)
+def test_the_commands_of_an_app_load_nothing_that_is_slow_to_start(app: str) -> None:
+    code = (
+        f"import sys; import ztm.apps.{app}.cli;"
+        "slow = {'asyncio', 'ssl', 'cryptography', 'msgspec', 'logging'};"
         "sys.exit(' '.join(slow & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)

@@ -3,7 +3,6 @@
 It asks for what an end does not say itself; an end that does not answer is shown with the reason.
 """
 
-import asyncio
 from typing import Any
 
 from ztm.apps.command import AppCommand
@@ -29,7 +28,9 @@ async def tunnel_lines(context: AppCommand, tunnel: Fields) -> list[str]:
     """A tunnel with both ends on all endpoints; what the own ones are like is asked of each of them."""
     path = f"{tunnel['protocol']}/{encode(tunnel['name'])}"
     ends = [(kind, one) for kind in ("inbound", "outbound") for one in tunnel.get(kind) or ()]
-    details = await asyncio.gather(*(_details(context, kind, one["id"], path) for kind, one in ends))
+    from asyncio import gather  # the command line reads this file for its help, and has no use for a loop
+
+    details = await gather(*(_details(context, kind, one["id"], path) for kind, one in ends))
     names = {str(one["id"]): str(one.get("name") or one["id"]) for _, one in ends}
     lines: list[str] = []
     for kind in ("inbound", "outbound"):
