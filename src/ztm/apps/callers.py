@@ -22,13 +22,18 @@ def peer_of(request: Request) -> Peer:
     return request.peer
 
 
+def is_owner(owner: str, peer: Peer) -> bool:
+    """Whether `peer` is an endpoint of `owner`."""
+    return judge(owner, (), peer.user).is_allowed
+
+
 def check_owner(owner: str, peer: Peer) -> None:
     """Return if `peer` is an endpoint of `owner`.
 
     Raises:
         ForbiddenError: it is another user's.
     """
-    if not judge(owner, (), peer.user).is_allowed:
+    if not is_owner(owner, peer):
         raise ForbiddenError(f"only user {owner} may do this here, and you are {peer.user}")
 
 

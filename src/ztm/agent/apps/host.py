@@ -16,6 +16,7 @@ from ztm.agent.apps.questions import Questions
 from ztm.agent.apps.serving import serve_peer
 from ztm.agent.apps.slot import ContextFactory, Running, Slot
 from ztm.apps.base import App, AppFactory, Draining, Measured
+from ztm.apps.callers import is_owner
 from ztm.apps.catalog import PROVIDER
 from ztm.errors import NotFoundError, UsageError, ZtmError
 from ztm.model import Peer
@@ -234,6 +235,6 @@ class AppHost:
             StoppedError: it was stopped while the stream was open; whoever serves it cuts it.
         """
         slot = self._slot(provider, app)
-        if slot.running is None and (peer.user != self._owner() or slot.state == "disabled"):
+        if slot.running is None and (not is_owner(self._owner(), peer) or slot.state == "disabled"):
             raise NotFoundError(f"app {app} does not run here, and only user {self._owner()} may start it")
         await serve_peer(self._network, await slot.ready(), peer, upgrade, is_ours=slot.is_builtin)

@@ -5,16 +5,18 @@ It says which path leads where and who may ask; the answers are in `handlers`. T
 Source: spec apps-network 2.2 and 2.3.
 """
 
+from ztm.apps.appinfo import mount_appinfo
 from ztm.apps.base import AppContext
+from ztm.apps.callers import by_owner
 from ztm.apps.command import Console
 from ztm.apps.commandline import run_command
 from ztm.apps.owner import PREFIX, at_owner
 from ztm.apps.proxy.entry.limits import DoorLimits
-from ztm.apps.proxy.forms import AppInfo, AuthorityShown, ConfigBody, ConfigShown, ExitShown, GroupShown
+from ztm.apps.proxy.forms import AuthorityShown, ConfigBody, ConfigShown, ExitShown, GroupShown
 from ztm.apps.proxy.handlers import Handlers
 from ztm.apps.proxy.service import Proxy
 from ztm.apps.streams.limits import LIMITS, StreamLimits
-from ztm.rest.router import Router
+from ztm.rest.router import Handler, Router
 from ztm.wire.paths import PROXY_CA, PROXY_CONFIG, PROXY_DATAGRAMS, PROXY_EXITS, PROXY_TARGETS
 
 _CONFIGURED = {201: "saved; the port may still wait to be free", 507: "it could not be saved, and nothing changed"}
@@ -37,7 +39,7 @@ class ProxyApp:
         self.proxy = Proxy(context, limits, door_limits or DoorLimits())
         handlers = Handlers(context, self.proxy)
         self.user_api = user_routes(context, handlers)
-        self.peer_api = peer_routes(handlers)
+        self.peer_api = peer_routes(context, handlers)
 
     async def command(self, console: Console) -> int:
         """Run one ``ztm proxy ...``.
@@ -81,7 +83,7 @@ class ProxyApp:
 def user_routes(context: AppContext, handlers: Handlers) -> Router:
     """What the local user may ask of this and, through the mesh, of other endpoints."""
     router = Router()
-    router.add("GET", "/api/appinfo", handlers.info, summary="Which app this is, and where", answer=AppInfo)
+    mount_appinfo(router, context, "proxy")
     router.add("GET", "/api/groups", handlers.groups, summary="Groups that rules may name", answer=list[GroupShown])
     config = PREFIX + PROXY_CONFIG.removeprefix("/api")
     router.add(
@@ -115,10 +117,13 @@ def user_routes(context: AppContext, handlers: Handlers) -> Router:
     return router
 
 
-def peer_routes(handlers: Handlers) -> Router:
+def peer_routes(context: AppContext, handlers: Handlers) -> Router:
     """What other endpoints may ask of this one."""
     router = Router()
-    owner = handlers.by_owner
+
+    def owner(handler: Handler) -> Handler:
+        return by_owner(context, handler)
+
     router.add("GET", PROXY_CONFIG, handlers.config_for_peer, summary="What it serves; to its owner all of it")
     router.add("POST", PROXY_CONFIG, owner(handlers.configure), summary="Configure the proxy", body=ConfigBody)
     router.add("GET", PROXY_EXITS, owner(handlers.exits), summary="The exits known here", answer=list[ExitShown])

@@ -147,22 +147,6 @@ class GroupShown(Struct):
     users: list[str] = []
 
 
-class Place(Struct):
-    """The endpoint that answers."""
-
-    id: str
-    name: str
-
-
-class AppInfo(Struct):
-    """Which app this is, and where (spec agent-api 9)."""
-
-    name: str
-    provider: str
-    username: str
-    endpoint: Place
-
-
 class AuthorityShown(Struct):
     """What those who are to trust an exit's certificates install."""
 

@@ -8,18 +8,16 @@ Source: spec apps-network 2.2 and 2.3.
 import msgspec
 
 from ztm.apps.base import AppContext
+from ztm.apps.callers import is_owner, peer_of
 from ztm.apps.owner import relayed
-from ztm.apps.proxy.forms import OURS, AppInfo, AuthorityShown, ConfigBody, Place, own_fields
+from ztm.apps.proxy.forms import OURS, AuthorityShown, ConfigBody, own_fields
 from ztm.apps.proxy.groups import ask_groups
 from ztm.apps.proxy.hosts import parse_target
 from ztm.apps.proxy.service import Proxy
-from ztm.errors import ForbiddenError, NotFoundError, RefusedError
-from ztm.model import Peer, check_uuid
+from ztm.errors import NotFoundError, RefusedError
+from ztm.model import check_uuid
 from ztm.rest.message import TEXT, Request, Response
-from ztm.rest.router import Handler
 from ztm.wire.paths import PROXY_CA, PROXY_CONFIG
-
-NAME, PROVIDER = "proxy", "ztm"
 
 
 class Handlers:
@@ -29,24 +27,6 @@ class Handlers:
         self._context = context
         self._proxy = proxy
 
-    def by_owner(self, handler: Handler) -> Handler:
-        """Wrap a handler so that it serves peers of the own user only."""
-
-        async def run(request: Request) -> Response | None:
-            self._check_owner(_peer(request))
-            return await handler(request)
-
-        return run
-
-    def _check_owner(self, peer: Peer) -> None:
-        if peer.user != self._context.user:
-            raise ForbiddenError(f"only user {self._context.user} may do this here, and you are {peer.user}")
-
-    async def info(self, request: Request) -> Response:  # noqa: ARG002
-        """Which app this is, and where."""
-        place = self._context.place
-        return Response(body=AppInfo(NAME, PROVIDER, self._context.user, Place(place.id, place.name)))
-
     # ------------------------------------------------------------------ configuration
 
     async def config(self, request: Request) -> Response:  # noqa: ARG002
@@ -55,7 +35,7 @@ class Handlers:
 
     async def config_for_peer(self, request: Request) -> Response:
         """The same for the owner; for others what this exit serves, by which v1 chooses (weakness P5)."""
-        if _peer(request).user == self._context.user:
+        if is_owner(self._context.user, peer_of(request)):
             return Response(body=self._proxy.shown())
         return Response(body=self._proxy.offered())
 
@@ -113,16 +93,10 @@ class Handlers:
 
     async def enter(self, request: Request) -> None:
         """Take a peer's stream to a destination; accepted only once that is reached."""
-        peer, (host, port) = _peer(request), parse_target(request.params["target"])
+        peer, (host, port) = peer_of(request), parse_target(request.params["target"])
         await self._proxy.exit.carry(peer, host, port, request.upgrade.accept)
 
     async def enter_datagrams(self, request: Request) -> None:
         """The same for frames of datagrams."""
-        peer, (host, port) = _peer(request), parse_target(request.params["target"])
+        peer, (host, port) = peer_of(request), parse_target(request.params["target"])
         await self._proxy.exit.carry_datagrams(peer, host, port, request.upgrade.accept)
-
-
-def _peer(request: Request) -> Peer:
-    if request.peer is None:
-        raise ForbiddenError("the caller's user is not known")
-    return request.peer

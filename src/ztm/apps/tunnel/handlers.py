@@ -8,7 +8,7 @@ Source: spec apps-network 1.2 and 1.3.
 import msgspec
 
 from ztm.apps.base import AppContext
-from ztm.apps.callers import peer_of
+from ztm.apps.callers import is_owner, peer_of
 from ztm.apps.tunnel.exit import Exit
 from ztm.apps.tunnel.forms import (
     InboundBody,
@@ -88,7 +88,7 @@ class Handlers:
         """The outbounds of this endpoint that a peer may use."""
         peer = peer_of(request)
         exits = self._tunnels.exits.values()
-        if peer.user == self._context.user:
+        if is_owner(self._context.user, peer):
             return Response(body=[one.shown() for one in exits])
         return Response(body=[one.shown_to_peers() for one in exits if one.admits(peer)])
 
@@ -99,7 +99,7 @@ class Handlers:
     async def outbound_for_peer(self, request: Request) -> Response:
         """One outbound of this endpoint, if the peer may use it; v1 chooses its exit by this."""
         peer, exit_ = peer_of(request), self._exit(request)
-        if peer.user == self._context.user and request.raw_query == OWNER_VIEW:
+        if is_owner(self._context.user, peer) and request.raw_query == OWNER_VIEW:
             return Response(body=exit_.shown())
         if not exit_.admits(peer):
             raise self._no_outbound(exit_.outbound.key)
