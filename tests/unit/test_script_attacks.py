@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -188,6 +189,20 @@ async def test_what_an_earlier_life_left_behind_is_gone_however_deep_it_is(mesh:
     assert await process.wait() == 0
     await mesh.restart("b")
     assert not left.exists()
+
+
+async def test_deleting_what_was_left_behind_stops_nobody_else(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    await allowed(mesh, "b")
+    others, served = threading.Event(), []
+
+    def erase(_directory: Path) -> bool:
+        served.append(others.wait(5))
+        return True
+
+    monkeypatch.setattr("ztm.apps.script.exit._erase", erase)
+    asyncio.get_running_loop().call_later(0.01, others.set)
+    await mesh.restart("b")
+    assert served == [True]
 
 
 async def test_who_escaped_and_goes_on_writing_does_not_keep_the_run_going(pair: tuple[ScriptApp, str]) -> None:

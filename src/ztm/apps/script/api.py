@@ -66,7 +66,7 @@ class ScriptApp:
         Raises:
             StorageError: it cannot be read.
         """
-        self._scripts.start()
+        await self._scripts.start()
 
     async def stop(self) -> None:
         """Stop all scripts."""

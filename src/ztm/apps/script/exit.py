@@ -79,11 +79,11 @@ class Exit:
 
     # ------------------------------------------------------------------ life
 
-    def start(self, settings: Settings) -> None:
-        """Take runs from now on; what an earlier life has left behind is deleted."""
-        self.settings = settings
+    async def start(self, settings: Settings) -> None:
+        """Take runs from now on; what an earlier life has left behind is deleted first, and holds up nobody else."""
         if settings.is_allowed:
-            _erase(self._context.directory() / ROOM)
+            await asyncio.to_thread(_erase, self._context.directory() / ROOM)
+        self.settings = settings
 
     def change(self, settings: Settings) -> None:
         """Allow what `settings` say from now on; runs that they do not allow are stopped."""

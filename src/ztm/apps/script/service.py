@@ -22,13 +22,13 @@ class Scripts:
         self._context = context
         self._exit = exit_
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Take up what is stored.
 
         Raises:
             StorageError: it cannot be read; nothing is run then.
         """
-        self._exit.start(read_settings(self._context.files.read_local(CONFIG)))
+        await self._exit.start(read_settings(self._context.files.read_local(CONFIG)))
 
     @property
     def settings(self) -> Settings:
