@@ -91,6 +91,7 @@ def test_a_mesh_tells_how_it_is_doing(world: World) -> None:
         assert stream.until(state="left")["mesh"] == "my-mesh"
 
 
+@pytest.mark.long
 def test_endpoints_that_come_and_go_are_told(mesh) -> None:
     with events(mesh.home, "?types=endpoint&mesh=my-mesh") as stream, events(mesh.home, "?mesh=other") as other:
         other.connection.sock.settimeout(0.01)

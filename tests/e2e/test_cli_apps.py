@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from world import Agent, World, until
 
 
@@ -20,6 +21,7 @@ def app_folder(agent: Agent) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_an_app_is_published_installed_erased_and_taken_back(world: World) -> None:
     hub = world.hub()
     home, work = world.joined(hub, "home"), world.joined(hub, "work")

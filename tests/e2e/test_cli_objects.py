@@ -158,6 +158,7 @@ def test_another_users_apps_are_not_permitted_rather_than_not_found(mesh) -> Non
         assert "user 'alice'" in line or "user alice" in line
 
 
+@pytest.mark.long
 def test_a_watch_shows_an_endpoint_that_comes_and_goes(world: World, tmp_path: Path) -> None:
     hub = world.hub()
     home = world.joined(hub, "home")

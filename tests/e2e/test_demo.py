@@ -14,7 +14,10 @@ import pytest
 from world import STOP, until
 
 DEMO = Path(__file__).parents[2] / "bench" / "demo"
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc"),
+]
 WITHIN = 60.0
 """Seconds for a demonstration on a loaded machine."""
 
@@ -89,12 +92,7 @@ def test_once_shows_the_page_and_the_speed_and_ends_with_0(home: Path) -> None:
     assert_nothing_is_left(home)
 
 
-LONG = pytest.mark.long
-
-
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=LONG), pytest.param(signal.SIGHUP, marks=LONG)]
-)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_stays_up_until_it_is_told_to_end(home: Path, number: signal.Signals) -> None:
     with demo(home) as process:
         said = read_until(process, "until Ctrl-C")
@@ -116,7 +114,6 @@ def test_it_says_who_died_and_ends_the_others(home: Path) -> None:
         assert_nothing_is_left(home)
 
 
-@LONG
 def test_not_even_a_killed_demo_leaves_processes(home: Path) -> None:
     with demo(home) as process:
         read_until(process, "until Ctrl-C")

@@ -13,6 +13,8 @@ import pytest
 from targets import Server, connected, echo, read_exactly, seconds_until_works, works
 from world import Agent, Hub, World, free_port, open_tunnel, until
 
+pytestmark = pytest.mark.long  # each starts, stops or kills processes
+
 RECOVERY = 3.0
 """Seconds within which tunnels work again (issue: "Failure")."""
 NOTICED = 30.0
@@ -64,7 +66,6 @@ def test_tunnels_of_an_agent_that_was_killed_work_again_once_it_is_back(which: s
         assert "Traceback" not in hub.log
 
 
-@pytest.mark.long
 def test_a_killed_agent_is_shown_offline_and_others_go_on(world: World) -> None:
     hub = world.hub()
     home, workplace, third = (world.joined(hub, name) for name in ("home", "workplace", "third"))
@@ -93,7 +94,6 @@ def test_an_acknowledged_change_outlives_a_kill(world: World) -> None:
         assert home.ok("label").out.split() == [f"label{one}" for one in range(number + 1)]
 
 
-@pytest.mark.long
 def test_a_hub_that_falls_silent_is_noticed_and_forgiven(world: World) -> None:
     hub = world.hub()
     home, workplace = world.joined(hub, "home"), world.joined(hub, "workplace")
@@ -111,7 +111,6 @@ def test_a_hub_that_falls_silent_is_noticed_and_forgiven(world: World) -> None:
         until(lambda: home.mesh["state"] == "connected", within=RECOVERY, what="connected")
 
 
-@pytest.mark.long
 def test_an_agent_that_falls_silent_is_shown_offline_and_harms_nobody(world: World) -> None:
     hub = world.hub()
     home, workplace, third = (world.joined(hub, name) for name in ("home", "workplace", "third"))
@@ -166,7 +165,6 @@ class Link:
         self._ip("netns", "del", self.space)
 
 
-@pytest.mark.long
 @pytest.mark.skipif(not CAN_CUT, reason="needs the right to make network namespaces")
 def test_a_cut_link_is_noticed_on_both_ends_and_new_connections_work_soon_after_it_heals(world: World) -> None:
     with Link(1) as link:
@@ -238,7 +236,6 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-@pytest.mark.long
 def test_a_hub_with_a_full_disk_starts_serves_and_evicts(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "1m") as disk:
         world = World(tmp_path)

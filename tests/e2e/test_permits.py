@@ -3,10 +3,12 @@
 import contextlib
 import time
 
+import pytest
 from targets import Server, connected, echo, is_reset, read_exactly
 from world import World, open_tunnel, until
 
 
+@pytest.mark.long
 def test_a_revoked_permit_is_cut_off_within_a_second_and_shown_until_root_invites_again(world: World) -> None:
     hub = world.hub()
     root = world.joined(hub, "home")

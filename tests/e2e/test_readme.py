@@ -56,6 +56,7 @@ def test_every_shell_block_says_where_it_is_typed(document: Path) -> None:
         assert block.where, f"no '<!-- on: MACHINE -->' before:\n{block.text}"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 @pytest.mark.parametrize("document", WITH_BLOCKS, ids=relative)
 def test_every_shell_block_works_when_typed_in_order(document: Path, tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ def test_a_hub_that_was_started_listens_and_its_first_root_permit_is_the_callers
     assert "PRIVATE KEY" not in shown
 
 
+@pytest.mark.long
 def test_an_agent_may_join_as_it_is_started_and_does_so_once(machine: Machine) -> None:
     permit, port = machine.home / "root2.json", free_port()
     names = ("--listen", f"127.0.0.1:{port}", "--names", f"127.0.0.1:{port}", "--data", machine.home / "h2")

@@ -294,6 +294,7 @@ app = App()
 """
 
 
+@pytest.mark.long
 async def test_an_answer_nested_without_end_is_no_sign_of_life_and_its_process_is_still_watched(tmp_path: Path) -> None:
     code = NESTED.replace("WHERE", "_alive").replace("STATUS", "500").replace("BEGIN", "b''")
     mesh = process_mesh(tmp_path, package(tmp_path / "package", code), replace(LIMITS, first_retry=0.05, crashes=3))

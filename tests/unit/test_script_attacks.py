@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 from app_mesh import OWN_IDS, SmallMesh
-from test_script_runs import LIMITS, Caller, Mesh, allowed, run, status
+from script_mesh import LIMITS, Caller, Mesh, allowed, run, status
 
 from ztm.apps.script.api import ScriptApp
 from ztm.apps.script.framed import FramedClient
