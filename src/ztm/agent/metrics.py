@@ -14,6 +14,8 @@ from ztm.errors import CertificateError
 from ztm.pki import days_left, identity_of
 from ztm.rest.metrics import by_label, counter, gauge
 
+_Family = CounterMetricFamily | GaugeMetricFamily
+
 if TYPE_CHECKING:
     from ztm.agent.agent import Agent
 
@@ -62,7 +64,7 @@ def _days(agent: "Agent") -> Iterable[tuple[str, float]]:
 
 def _apps(agent: "Agent") -> Iterable[Metric]:
     """What apps count: built-in ones each under its own name, those by others under one with the app as a label."""
-    made: dict[str, Metric] = {}
+    made: dict[str, _Family] = {}
     for mesh in agent.meshes():
         for app, figures in mesh.host.figures().items():
             is_ours = "/" not in app
@@ -70,11 +72,11 @@ def _apps(agent: "Agent") -> Iterable[Metric]:
                 key = f"{app if is_ours else 'process'}_{name}"
                 metric = made.setdefault(key, _family(app if is_ours else "", name))
                 labels = [mesh.name] if is_ours else [mesh.name, app]
-                metric.add_metric(labels, value)  # type: ignore[attr-defined]
+                metric.add_metric(labels, value)
     yield from made.values()
 
 
-def _family(app: str, name: str) -> Metric:
+def _family(app: str, name: str) -> _Family:
     """The family of a figure; `app` is empty for apps by others, which are told apart by a label."""
     words = name.removesuffix("_total")
     kind = CounterMetricFamily if name != words else GaugeMetricFamily

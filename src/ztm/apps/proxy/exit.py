@@ -21,7 +21,7 @@ from ztm.apps.streams.relay import Relay
 from ztm.apps.streams.traffic import Accept, Faults, Traffic, Visit
 from ztm.errors import BrokenStreamError, DeadlineError, ForbiddenError, RefusedError, UnreachableError, ZtmError
 from ztm.model import Address, Peer
-from ztm.net.base import Meter, Stream
+from ztm.net.base import Stream
 from ztm.net.flow import FlowStream
 
 if TYPE_CHECKING:
@@ -201,10 +201,10 @@ class Exit:
         trail = Trail(side="exit", peer=peer, action="associate", subject=target)
         with audited(self._context.audit, trail):
             way = await self._judged(peer, host, target, trail)
-            await self._relay(peer, host, Address(str(way.addresses[0]), port), accept, trail)
+            await self._relay(peer, host, (way.addresses[0], port), accept, trail)
 
-    async def _relay(self, peer: Peer, host: Host, to: Address, accept: Accept, trail: Trail) -> None:
-        meter: Meter = trail.meter
+    async def _relay(self, peer: Peer, host: Host, to: tuple[Ip, int], accept: Accept, trail: Trail) -> None:
+        (ip, port), meter = to, trail.meter
 
         def emit(datagram: bytes) -> None:
             meter.sent += len(datagram)
@@ -215,9 +215,10 @@ class Exit:
                 meter.received += len(datagram)
 
         relay = Relay(emit, self._network.now, self._limits)
-        trail.target = str(to)
-        socket = await self._network.dial_datagrams(to, received)
-        visit = Passing(peer, trail, relay.abort, host, Host.parse(to.host).ip)  # type: ignore[arg-type]
+        address = Address(str(ip), port)
+        trail.target = str(address)
+        socket = await self._network.dial_datagrams(address, received)
+        visit = Passing(peer, trail, relay.abort, host, ip)
         try:
             self._check_still(visit)
             self.traffic.begin(visit)

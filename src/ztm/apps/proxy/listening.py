@@ -144,5 +144,5 @@ class Listening:
     def _tell(self) -> None:
         """Tell how the port is doing."""
         for one in self.shown():
-            failed = one.error is not UNSET
-            self._context.tell("proxy", "listen", "failed" if failed else "open", one.error if failed else "")  # type: ignore[arg-type]
+            error = one.error or ""
+            self._context.tell("proxy", "listen", "failed" if error else "open", error)
