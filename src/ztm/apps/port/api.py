@@ -130,12 +130,16 @@ class PortApp:
         return Response(body=self._ports.shown())
 
     async def _change(self, request: Request) -> Response:
-        await self._ports.change(*(await request.json(Config)).records())
+        config = await request.json(Config)
+        await self._ports.change(*config.records(), config.revision)
         return Response(201, self._ports.shown())
 
     async def _checked(self, request: Request) -> bytes:
         """The body that is sent to another endpoint, checked here, in the forms that v1 takes."""
-        return msgspec.json.encode(stored(*(await request.json(Config)).records()))
+        config = await request.json(Config)
+        checked = stored(*config.records())
+        checked.revision = config.revision
+        return msgspec.json.encode(checked)
 
     async def _enter(self, request: Request) -> None:
         """Take a peer's stream to a target; accepted only once that is reached."""

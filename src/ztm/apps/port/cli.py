@@ -6,13 +6,14 @@ decided and checked by the app.
 Source: spec apps-network 6.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
 from ztm.apps.command import AppCommand, AppCommands
 from ztm.apps.formats import NO_HEADERS, OUTPUT, Listing
 from ztm.apps.grammar import Arguments, Command, Option
+from ztm.apps.revision import change_config
 from ztm.apps.text import with_names
 from ztm.errors import NotFoundError, RefusedError
 from ztm.model import Address
@@ -110,9 +111,7 @@ async def set_port(context: AppCommand, arguments: Arguments) -> None:
     entry |= {"via": via if _is_id(via) else (await context.find_endpoint(via)).id, "target": target}
     if arguments.flag(IDLE.name):
         entry["idleTimeout"] = arguments.number(IDLE.name, 60, 1)
-    config = await _config(context)
-    config["ports"] = _with(config["ports"], entry, lambda one: (_protocol(one), one["listen"]))
-    await _save(context, config)
+    await _change(context, "ports", lambda ports: _with(ports, entry, lambda one: (_protocol(one), one["listen"])))
     shown = await context.api("GET", f"{_base(context)}/ports") or []
     for one in shown:
         if (_protocol(one), one["listen"]) == (protocol, listen) and _status(one)[0] == "Error":
@@ -135,9 +134,7 @@ async def set_acl(context: AppCommand, arguments: Arguments) -> None:
     entry["users"] = list(users)
     if holds_owner:
         entry["ownerToo"] = True
-    config = await _config(context)
-    config["acl"] = _with(config["acl"], entry, _acl_key)
-    answer = await _save(context, config)
+    answer = await _change(context, "acl", lambda acl: _with(acl, entry, _acl_key))
     if holds_owner and answer is None:
         raise RefusedError("the entry is stored, but that endpoint's agent does not hold its owner to the list")
 
@@ -153,11 +150,14 @@ async def delete_port(context: AppCommand, arguments: Arguments) -> None:
         NotFoundError: there is none.
     """
     key = arguments.value(PROTOCOL.name) or "tcp", _listen(arguments)
-    config = await _config(context)
-    left = [one for one in config["ports"] if (_protocol(one), one["listen"]) != key]
-    if len(left) == len(config["ports"]):
-        raise NotFoundError(f"port {key[0]}/{key[1]} not found on endpoint '{context.endpoint.name}'")
-    await _save(context, {**config, "ports": left})
+
+    def without(ports: list[Fields]) -> list[Fields]:
+        left = [one for one in ports if (_protocol(one), one["listen"]) != key]
+        if len(left) == len(ports):
+            raise NotFoundError(f"port {key[0]}/{key[1]} not found on endpoint '{context.endpoint.name}'")
+        return left
+
+    await _change(context, "ports", without)
 
 
 async def delete_acl(context: AppCommand, arguments: Arguments) -> None:
@@ -172,12 +172,14 @@ async def delete_acl(context: AppCommand, arguments: Arguments) -> None:
     def is_meant(one: Fields) -> bool:
         return (_protocol(one), one["address"]) == (protocol, address) and port in (None, one.get("port"))
 
-    config = await _config(context)
-    left = [one for one in config["acl"] if not is_meant(one)]
-    if len(left) == len(config["acl"]):
-        where = f"{address}{f' port {port}' if port else ''}"
-        raise NotFoundError(f"no acl entry for {protocol}/{where} on endpoint '{context.endpoint.name}'")
-    await _save(context, {**config, "acl": left})
+    def without(acl: list[Fields]) -> list[Fields]:
+        left = [one for one in acl if not is_meant(one)]
+        if len(left) == len(acl):
+            where = f"{address}{f' port {port}' if port else ''}"
+            raise NotFoundError(f"no acl entry for {protocol}/{where} on endpoint '{context.endpoint.name}'")
+        return left
+
+    await _change(context, "acl", without)
 
 
 # ---------------------------------------------------------------------- the configuration
@@ -192,8 +194,15 @@ async def _config(context: AppCommand) -> Fields:
     return {"ports": list(found.get("ports") or ()), "acl": list(found.get("acl") or ())}
 
 
-async def _save(context: AppCommand, config: Fields) -> Any:
-    return await context.api("POST", f"{_base(context)}/config", config)
+async def _change(context: AppCommand, part: str, change: Callable[[list[Fields]], list[Fields]]) -> Any:
+    """Change the ports or the access list, and leave the other as it is."""
+
+    async def changed(found: Fields) -> Fields:
+        config = {name: list(found.get(name) or ()) for name in ("ports", "acl")}
+        config[part] = change(config[part])
+        return config
+
+    return await change_config(context, f"{_base(context)}/config", changed)
 
 
 def _with(entries: list[Fields], entry: Fields, key: Any) -> list[Fields]:

@@ -60,6 +60,8 @@ class Config(Struct):
 
     ports: list[PortForm] = []
     acl: list[RuleForm] = []
+    revision: str | UnsetType = UNSET
+    """See `apps.revision`; it is not stored, and v1 does not know it."""
 
     def records(self) -> tuple[list[Port], list[Rule]]:
         """The checked records.

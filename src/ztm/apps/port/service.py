@@ -10,6 +10,7 @@ import asyncio
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ztm.apps.base import AppContext
 from ztm.apps.port.entry import Entry
@@ -17,6 +18,7 @@ from ztm.apps.port.exit import Exit
 from ztm.apps.port.forms import Config, PortShown, read_config, stored
 from ztm.apps.port.model import Port, PortKey
 from ztm.apps.port.rules import Rule
+from ztm.apps.revision import Revision
 from ztm.apps.streams.limits import StreamLimits
 from ztm.apps.streams.retrying import Retrying
 from ztm.apps.streams.traffic import Traffic
@@ -34,6 +36,7 @@ class Ports:
         self._context = context
         self._limits = limits
         self._changing = asyncio.Lock()
+        self._revision = Revision()
         self._retrying = Retrying(context, limits.retry_seconds, self._retry)
 
     # ------------------------------------------------------------------ life
@@ -78,16 +81,18 @@ class Ports:
 
     # ------------------------------------------------------------------ changing
 
-    async def change(self, ports: list[Port], rules: list[Rule]) -> None:
+    async def change(self, ports: list[Port], rules: list[Rule], revision: str | UnsetType = UNSET) -> None:
         """Have these ports and this access list from now on, and no others.
 
         A port that cannot be listened on stays listed, and is tried again. Connections of ports that stay go on,
         as far as the access list allows them.
 
         Raises:
+            ConflictError: it is no longer at `revision`.
             StorageError: it could not be saved, and nothing changed.
         """
         async with self._changing:
+            self._revision.check(revision)
             added = await self._opened(ports)
             try:
                 self._context.files.write_local(CONFIG, msgspec.json.encode(stored(ports, rules)))
@@ -95,6 +100,7 @@ class Ports:
                 for entry in added.values():
                     await entry.entrance.stop("the change could not be saved")
                 raise
+            self._revision.advance()
             await self._replace(ports, added)
             self.exit.change(rules)
             self._retry_later()
@@ -121,7 +127,9 @@ class Ports:
 
     def config(self) -> Config:
         """The whole configuration."""
-        return stored([entry.port for entry in self.entries.values()], self.exit.rules)
+        made = stored([entry.port for entry in self.entries.values()], self.exit.rules)
+        made.revision = str(self._revision)
+        return made
 
     def shown(self) -> list[PortShown]:
         """All ports as they are now."""

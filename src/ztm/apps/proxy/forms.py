@@ -74,6 +74,8 @@ class ConfigBody(Struct, omit_defaults=True):
     fromUsers: list[str] | UnsetType = UNSET
     auth: AuthForm | UnsetType | None = UNSET
     originCa: str | UnsetType = UNSET
+    revision: str | UnsetType = UNSET
+    """See `apps.revision`."""
 
     def record(self, old: Config) -> Config:
         """The checked record, with what it leaves out from `old`; raises `UsageError`."""
@@ -123,6 +125,8 @@ class ConfigShown(Struct):
     traffic: TrafficShown | UnsetType = UNSET
     """Of the exit."""
     lastError: ErrorShown | UnsetType = UNSET
+    revision: str | UnsetType = UNSET
+    """See `apps.revision`."""
 
 
 class ExitShown(Struct):

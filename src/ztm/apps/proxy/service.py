@@ -26,6 +26,7 @@ from ztm.apps.proxy.offers import Offer, share_path
 from ztm.apps.proxy.route import Route
 from ztm.apps.proxy.stored import read_config, write_config
 from ztm.apps.proxy.views import offered, shown
+from ztm.apps.revision import Revision
 from ztm.apps.streams.limits import StreamLimits
 from ztm.errors import StorageError
 
@@ -49,6 +50,7 @@ class Proxy:
         self.route = Route(context, limits, self._serves, OwnExit(context, self.exit).ask)
         self._listening = Listening(context, self.route, door_limits, limits.retry_seconds, self.exit.faults.note)
         self._changing = asyncio.Lock()
+        self._revision = Revision()
         self._is_running = False
 
     # ------------------------------------------------------------------ life
@@ -94,10 +96,12 @@ class Proxy:
 
         Raises:
             UsageError: it is malformed; nothing changed.
+            ConflictError: it was made from another state than the present one; nothing changed.
             CertificateError: certificates were asked for, and the authority that is stored is damaged.
             StorageError: it could not be saved, and nothing changed; or it could not be published, which is said.
         """
         async with self._changing:
+            self._revision.check(body.revision)
             config = body.record(self.config)
             apply = self._prepared(config)
             added = await self._listening.bind(config)
@@ -106,6 +110,7 @@ class Proxy:
             except StorageError:
                 await self._listening.unbind(added, "the change could not be saved")
                 raise
+            self._revision.advance()
             await self._apply(config, apply)
             self._context.log.info(
                 "the proxy is to listen %s, and is an exit for %d targets",
@@ -177,6 +182,7 @@ class Proxy:
     def shown(self) -> ConfigShown:
         """All of it, for its owner."""
         made = shown(self.config)
+        made.revision = str(self._revision)
         made.listening = self._listening.shown()
         made.traffic = self.exit.traffic.shown()
         made.lastError = self.exit.faults.last or UNSET

@@ -12,6 +12,7 @@ from ztm.apps.grammar import Arguments
 from ztm.apps.proxy.commands.description import lines
 from ztm.apps.proxy.commands.paths import app_path
 from ztm.apps.proxy.commands.secret import read_secret
+from ztm.apps.revision import change_config
 from ztm.errors import NotFoundError, RefusedError
 
 SWITCH = ("on", "off")
@@ -25,10 +26,15 @@ async def config(context: AppCommand, arguments: Arguments) -> None:
         RefusedError: it is saved, and its port cannot be listened on; or the endpoint, of v1, knows no such option.
     """
     path = app_path(context, "config")
-    found: dict[str, Any] = await context.api("GET", path)
+    found: dict[str, Any] | None = None
     if any(one for one in arguments.options if one != OUTPUT.name):
-        body = await _changed(context, arguments, found)
-        found = await context.api("POST", path, body) or await context.api("GET", path)
+        secrets = await _secrets(context, arguments)
+
+        async def changed(now: dict[str, Any]) -> dict[str, Any]:
+            return {**_changed(arguments, now), **secrets}
+
+        found = await change_config(context, path, changed)
+    found = found or await context.api("GET", path) or {}
     shown = await context.named("\n".join(lines(context, found)))
     await context.show(Description(found, shown, context.endpoint.name), arguments)
     failed = [one for one in found.get("listening") or () if one.get("error")]
@@ -36,8 +42,8 @@ async def config(context: AppCommand, arguments: Arguments) -> None:
         raise RefusedError(f"saved, but the proxy cannot listen yet, and tries again: {failed[0]['error']}")
 
 
-async def _changed(context: AppCommand, arguments: Arguments, found: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole configuration to ask for."""
+def _changed(arguments: Arguments, found: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole configuration to ask for, but for what may have to be typed."""
     kept = ("listen", "targets", "exclusions", "generateCert", "log", "rules")
     body = {name: found.get(name) for name in kept}
     if arguments.flag("--set-listen"):
@@ -57,11 +63,12 @@ async def _changed(context: AppCommand, arguments: Arguments, found: Mapping[str
         body["fromUsers"] = [one for one in arguments.values("--from-users") if one]
     if arguments.flag("--set-origin-ca"):
         body["originCa"] = arguments.value("--set-origin-ca") or ""
-    await _change_secrets(context, arguments, body)
     return body
 
 
-async def _change_secrets(context: AppCommand, arguments: Arguments, body: dict[str, Any]) -> None:
+async def _secrets(context: AppCommand, arguments: Arguments) -> dict[str, Any]:
+    """The fields that hold secrets, as far as they are to change; asked for once."""
+    body: dict[str, Any] = {}
     if arguments.flag("--unset-auth"):
         if arguments.flag("--set-auth"):
             raise arguments.error("options --set-auth and --unset-auth exclude each other")
@@ -73,6 +80,7 @@ async def _change_secrets(context: AppCommand, arguments: Arguments, body: dict[
         body["log"] = await _log(context, arguments, kind)
     elif any(arguments.flag(one) for one in ("--log-address", "--log-token", "--log-file")):
         raise arguments.error("options --log-address, --log-token and --log-file need --set-log")
+    return body
 
 
 async def _log(context: AppCommand, arguments: Arguments, kind: str) -> dict[str, Any] | None:

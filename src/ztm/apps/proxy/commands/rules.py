@@ -11,6 +11,7 @@ from ztm.apps.formats import NO_HEADERS, OUTPUT, Listing
 from ztm.apps.grammar import Arguments
 from ztm.apps.proxy.commands.description import is_for_others
 from ztm.apps.proxy.commands.paths import app_path
+from ztm.apps.revision import FIELD
 from ztm.errors import ConflictError, ForbiddenError, NotFoundError
 
 
@@ -28,6 +29,7 @@ async def rules(context: AppCommand, arguments: Arguments) -> None:
         raise ForbiddenError(f"endpoint {context.endpoint.name} shows its proxy's rules to its owner only")
     if arguments.flag("--index"):
         body = {name: found.get(name) for name in ("listen", "targets", "exclusions", "generateCert", "log")}
+        body |= {FIELD: found[FIELD]} if FIELD in found else {}  # what has an index is not changed again blindly
         body["rules"] = await _new_rules(context, arguments, list(found.get("rules") or ()))
         found = await context.api("POST", path, body) or await context.api("GET", path)
     elif set(arguments.options) - {OUTPUT.name, NO_HEADERS.name}:
