@@ -1,21 +1,14 @@
 """Which state of a configuration a change was made from, so that no two changes undo each other unseen.
 
 A configuration is read and written back whole, as v1 has it. Who says from which `revision` a change was made is
-refused where that is not the present one any more; who says nothing replaces what is there.
+refused where that is not the present one any more; who says nothing replaces what is there. Commands: `apps.rewrite`.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from ztm.apps.command import AppCommand
 from ztm.errors import ConflictError
-
-FIELD = "revision"
-TRIES = 16
-"""Times that a change is made anew where others are faster; each of them has then made one."""
 
 
 class Revision:
@@ -40,27 +33,3 @@ class Revision:
     def advance(self) -> None:
         """The state is another one from now on."""
         self._number += 1
-
-
-async def change_config(
-    context: AppCommand, path: str, change: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]], tries: int = TRIES
-) -> Any:
-    """Write to `path` what `change` makes of what is read there; made anew where it was changed meanwhile.
-
-    Returns the answer, or None where there is none (v1).
-
-    Raises:
-        ConflictError: others were faster `tries` times.
-        ZtmError: it was refused.
-    """
-    while True:
-        found = await context.api("GET", path) or {}
-        body = await change(found)
-        if FIELD in found:
-            body[FIELD] = found[FIELD]
-        try:
-            return await context.api("POST", path, body)
-        except ConflictError:
-            tries -= 1
-            if not tries:
-                raise

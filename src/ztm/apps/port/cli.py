@@ -13,7 +13,7 @@ from uuid import UUID
 from ztm.apps.command import AppCommand, AppCommands
 from ztm.apps.formats import NO_HEADERS, OUTPUT, Listing
 from ztm.apps.grammar import Arguments, Command, Option
-from ztm.apps.revision import change_config
+from ztm.apps.rewrite import change_config
 from ztm.apps.text import with_names
 from ztm.errors import NotFoundError, RefusedError
 from ztm.model import Address

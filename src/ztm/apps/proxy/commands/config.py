@@ -12,7 +12,7 @@ from ztm.apps.grammar import Arguments
 from ztm.apps.proxy.commands.description import lines
 from ztm.apps.proxy.commands.paths import app_path
 from ztm.apps.proxy.commands.secret import read_secret
-from ztm.apps.revision import change_config
+from ztm.apps.rewrite import change_config
 from ztm.errors import NotFoundError, RefusedError
 
 SWITCH = ("on", "off")

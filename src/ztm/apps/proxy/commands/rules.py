@@ -11,7 +11,7 @@ from ztm.apps.formats import NO_HEADERS, OUTPUT, Listing
 from ztm.apps.grammar import Arguments
 from ztm.apps.proxy.commands.description import is_for_others
 from ztm.apps.proxy.commands.paths import app_path
-from ztm.apps.revision import FIELD
+from ztm.apps.rewrite import FIELD
 from ztm.errors import ConflictError, ForbiddenError, NotFoundError
 
 
