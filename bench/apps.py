@@ -39,7 +39,7 @@ class Costs:
     failed: int = 0
 
 
-def costs(targets: Ports, *, runs: int, seconds: float) -> Costs:
+def costs(net: str, targets: Ports, *, runs: int, seconds: float) -> Costs:
     """Measure all of it; `runs` of what is run one after the other, `seconds` of what is kept busy.
 
     Raises:
@@ -47,7 +47,7 @@ def costs(targets: Ports, *, runs: int, seconds: float) -> Costs:
     """
     found = Costs()
     with Sandbox() as box:
-        mesh = Mesh(box)
+        mesh = Mesh(box, net)
         mesh.add_agent("a")
         mesh.add_agent("b")
         for app in APPS:

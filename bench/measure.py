@@ -1,13 +1,15 @@
 """All figures of one way, taken in one order, each within its own time."""
 
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import bulk
 import fresh
 import keepalive
-from processes import BenchError, Sandbox, cpu_seconds, memory
+import stalled
+from processes import BenchError, Sandbox, cpu_seconds, memory, reset_peaks
 from ways import ANSWER, Ports, Way
 
 GB = 1e9
@@ -53,6 +55,7 @@ class Run:
         for connections in (1, 16, 64):
             self._try(f"requests over {connections}", lambda n=connections: self._requests(n))  # type: ignore[misc]
         self._try("new connections", self._fresh)
+        reset_peaks(self._way.hops)
         self._try("bulk up", lambda: self._bulk("U", "up"))
         self._try("bulk down", lambda: self._bulk("D", "down"))
         values["rss_peak_mb"] = memory(self._way.hops).peak / 1e6
@@ -107,3 +110,30 @@ def way_figures(way: Way, targets: Ports, lengths: Lengths) -> Figures:
         except (BenchError, OSError) as error:
             return Figures(way.name, missing={"all": str(error)})
         return Run(way, entrance, lengths).all()
+
+
+def stalled_figures(way: Way, targets: Ports) -> Figures:
+    """What a stalled stream holds, on a way of its own: a load before it would leave free memory, and so hide some."""
+    figures = Figures(way.name)
+    with Sandbox() as box:
+        try:
+            got = stalled.held(way.open(box, targets).bulk, way.hops)
+            figures.values |= {"stalled_kb": got.total / 1e3, "stalled_most_kb": got.most / 1e3}
+        except (BenchError, OSError) as error:
+            figures.missing["a stalled stream"] = str(error) or type(error).__name__
+    return figures
+
+
+def median(rounds: Sequence[Figures]) -> Figures:
+    """One way's rounds as one: the median of each column, all that was missing, and all failures."""
+    columns = dict.fromkeys(column for one in rounds for column in one.values)
+    return Figures(
+        rounds[0].way,
+        {column: statistics.median(_column(rounds, column)) for column in columns},
+        {what: reason for one in rounds for what, reason in one.missing.items()},
+        sum(one.failed for one in rounds),
+    )
+
+
+def _column(rounds: Sequence[Figures], column: str) -> list[float]:
+    return [one.values[column] for one in rounds if column in one.values]

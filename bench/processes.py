@@ -75,6 +75,12 @@ class Sandbox:
         """Whether a process started here still runs."""
         return any(process.pid == pid and process.poll() is None for process in self._started)
 
+    def stop(self, pid: int) -> None:
+        """End one process started here, before the others."""
+        for process in self._started:
+            if process.pid == pid:
+                end(process)
+
     def wait_for(self, name: str, pid: int, ready: Callable[[], bool], seconds: float = 15.0) -> None:
         """Return once `ready()`.
 
@@ -165,6 +171,20 @@ def memory(roots: Sequence[int]) -> Memory:
                 elif line.startswith("VmHWM:"):
                     peak += int(line.split()[1]) << 10
     return Memory(now, peak)
+
+
+def reset_peaks(roots: Sequence[int]) -> None:
+    """Begin `Memory.peak` of `roots` and their descendants anew, where this user may."""
+    for pid in tree(roots):
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def has_loaded(pid: int, word: str) -> bool:
+    """Whether a process has a library in memory whose path holds `word`."""
+    with contextlib.suppress(OSError):
+        return word in Path(f"/proc/{pid}/maps").read_text()
+    return False
 
 
 def _parent(pid: int) -> int | None:

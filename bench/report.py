@@ -1,4 +1,7 @@
-"""The figures as text for people: one table with a column a way, then what is measured of ours alone."""
+"""The figures as text for people: a table with a column a way, and one of what is measured of ours alone.
+
+On the right is how the native network does beside nginx, and what it is to reach.
+"""
 
 import os
 import platform
@@ -6,9 +9,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from goals import GOALS, NGINX, OURS
 from measure import Figures
 
-ROWS = (
+Rows = Sequence[tuple[str, str, int]]
+"""Title, column of `Figures.values`, digits after the point."""
+
+WAYS: Rows = (
     ("bulk up, MB/s", "bulk_up_mb_s", 0),
     ("bulk down, MB/s", "bulk_down_mb_s", 0),
     ("CPU up, s per GB", "bulk_up_cpu_s_per_gb", 2),
@@ -30,11 +37,38 @@ ROWS = (
     ("  p99, ms", "new_p99_ms", 2),
     ("  CPU per connection, us", "new_cpu_us", 0),
     ("RSS idle, MB", "rss_idle_mb", 1),
-    ("RSS peak, MB", "rss_peak_mb", 1),
+    ("RSS peak under bulk, MB", "rss_peak_mb", 1),
     ("RSS after, MB", "rss_after_mb", 1),
+    ("held by a stalled stream, KB", "stalled_kb", 0),
+    ("  by the hop with most, KB", "stalled_most_kb", 0),
 )
-"""Title, column of `Figures.values`, digits after the point."""
-WIDTH = 15
+OURS_ALONE: Rows = (
+    ("idle hub, MB", "idle_hub_mb", 1),
+    ("idle agent, MB", "idle_agent_mb", 1),
+    ("idle agents on one hub", "crowd_agents", 0),
+    ("  they came, per second", "crowd_connect_per_s", 0),
+    ("  of these at a later try", "crowd_retries", 0),
+    ("  hub before, MB", "crowd_hub_before_mb", 1),
+    ("  hub with them, MB", "crowd_hub_with_mb", 1),
+    ("  hub after they left, MB", "crowd_hub_after_mb", 1),
+    ("  hub memory for one, KB", "crowd_kb_per_agent", 1),
+    ("  hub CPU, % of a core", "crowd_hub_cpu_percent", 1),
+    ("  heartbeats answered", "crowd_beats", 0),
+    ("  pings answered", "crowd_pings", 0),
+    ("  of these late", "crowd_late", 0),
+    ("  agents lost", "crowd_lost", 0),
+    ("busy Python: bulk before, MB/s", "busy_bulk_before_mb_s", 0),
+    ("  while the hub's spins", "busy_bulk_hub_mb_s", 0),
+    ("  while all three's spin", "busy_bulk_all_mb_s", 0),
+    ("busy Python: requests/s before", "busy_req_before_per_s", 0),
+    ("  while the hub's spins", "busy_req_hub_per_s", 0),
+    ("  while all three's spin", "busy_req_all_per_s", 0),
+    ("  p99 before, ms", "busy_req_before_p99_ms", 2),
+    ("  p99, the hub's spins, ms", "busy_req_hub_p99_ms", 2),
+    ("  p99, all three's spin, ms", "busy_req_all_p99_ms", 2),
+)
+TITLE = 32
+WIDTH = 14
 
 
 def machine() -> str:
@@ -57,15 +91,33 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def table(ways: Sequence[Figures]) -> str:
+def table(rows: Rows, columns: Sequence[Figures]) -> str:
     """One line a figure, one column a way, and below it what could not be measured and why."""
-    lines = [" " * 32 + "".join(figures.way.rjust(WIDTH) for figures in ways)]
-    for title, column, digits in ROWS:
-        cells = "".join(_cell(figures, column, digits).rjust(WIDTH) for figures in ways)
-        lines.append(title.ljust(32) + cells)
-    lines += [f"{figures.way}: {what}: {reason}" for figures in ways for what, reason in figures.missing.items()]
-    lines += [f"{figures.way}: {figures.failed} without an answer" for figures in ways if figures.failed]
-    return "\n".join(lines)
+    by_name = {figures.way: figures for figures in columns}
+    has_ratio = {NGINX, OURS} <= by_name.keys()
+    heads = [figures.way for figures in columns] + ["native/nginx"] * has_ratio + ["target"]
+    lines = [" " * TITLE + "".join(head.rjust(WIDTH) for head in heads)]
+    for title, column, digits in rows:
+        if not any(column in figures.values for figures in columns):
+            continue
+        cells = [_cell(figures, column, digits) for figures in columns]
+        ours, nginx = (_value(by_name, name, column) for name in (OURS, NGINX))
+        if has_ratio:
+            cells.append(f"{ours / nginx:.2f}" if ours is not None and nginx else "")
+        cells += _goal(column, ours, nginx)
+        lines.append(title.ljust(TITLE) + "".join(cell.rjust(WIDTH) for cell in cells))
+    lines += [f"{figures.way}: {what}: {reason}" for figures in columns for what, reason in figures.missing.items()]
+    lines += [f"{figures.way}: {figures.failed} without an answer" for figures in columns if figures.failed]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _value(by_name: dict[str, Figures], name: str, column: str) -> float | None:
+    return by_name[name].values.get(column) if name in by_name else None
+
+
+def _goal(column: str, ours: float | None, nginx: float | None) -> list[str]:
+    goal = GOALS.get(column)
+    return [] if goal is None else [str(goal), goal.verdict(ours, nginx)]
 
 
 def _cell(figures: Figures, column: str, digits: int) -> str:

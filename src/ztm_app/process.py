@@ -89,6 +89,8 @@ def _lacking(error: BaseException, start: Start) -> str:
 
 
 async def _serve(start: Start, app: App | None, reason: str) -> int:
+    # Never the native network: all that it would carry is two Unix sockets, and its threads would be one more thing
+    # within the walls.
     network, doors, stopping = AioNetwork(), Doors(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
 

@@ -10,6 +10,7 @@ import uvloop
 from ztm.model import Address
 from ztm.net.aio import AioNetwork
 from ztm.net.base import Accept, Datagrams, Listener, Network, Received, Stream, TlsConfig
+from ztm.net.choice import PACKAGE
 from ztm.testing import SimWorld, VirtualLoop, settle
 
 from .parties import Ends, Parties
@@ -18,10 +19,14 @@ from .parties import Ends, Parties
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"aio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop, "sim": VirtualLoop}
+    return {"aio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop, "sim": VirtualLoop, "native": NativeLoop}
 
 
-class TidyNetwork(AioNetwork):
+class NativeLoop(uvloop.Loop):
+    """The loop by which a test says that it runs on the native network."""
+
+
+class Tidy(AioNetwork):
     """Closes what a test leaves open."""
 
     def __init__(self) -> None:
@@ -65,9 +70,17 @@ async def net() -> AsyncIterator[Network]:
     if isinstance(asyncio.get_running_loop(), VirtualLoop):
         yield SimWorld(start=datetime.now(UTC)).host("10.0.0.1")
         return
-    network = TidyNetwork()
+    network = _native() if isinstance(asyncio.get_running_loop(), NativeLoop) else Tidy()
     yield network
     await network.tidy()
+
+
+def _native() -> Tidy:
+    """What closes what a test leaves open, over the native network: its methods come after those of `Tidy`."""
+    pytest.importorskip(PACKAGE, reason="ztm-native is not installed: `make setup` builds it where there is cargo")
+    from ztm.net.native.network import NativeNetwork
+
+    return type("TidyNative", (Tidy, NativeNetwork), {})()
 
 
 @pytest.fixture

@@ -150,12 +150,13 @@ async def test_a_pipe_carries_early_data_before_anyone_awaits_it(net: Network, e
     async with listening(net, ends.accept) as address:
         near, onward = await net.dial(address), await net.dial(address)
         far, target = await ends.next(), await ends.next()
-        carried: list[int] = []
+        meter = Meter()
+        meter.sent = 100
         await near.write(b"early")
         onward.write_now(b"head:")
-        there = net.pipe(far, onward, carried.append)
+        there = net.pipe(far, onward, meter)
         assert await read_exactly(target, 10) == b"head:early"
-        assert carried == [5]
+        assert (meter.sent, meter.received) == (105, 0)
         near.end()
         await there
         assert await target.read() == b""

@@ -8,15 +8,18 @@ from ztm.errors import UsageError
 from ztm.hub.config import HubConfig
 from ztm.hub.traffic import TrafficMeter
 from ztm.model import Address
+from ztm.net.base import Meter
+from ztm.net.flow import Tally
 
 HERE = Address("127.0.0.1", 8888)
 
 
 def test_rates_are_bytes_by_seconds_of_the_last_sample_only() -> None:
     meter = TrafficMeter()
-    meter.add("a", "b", 300)
-    meter.add("b", "a", 100)
-    meter.add("a", "c", 100)
+    ab, ca = meter.begin("a", "b"), meter.begin("c", "a")
+    ab.there.sent, ab.back.sent = 300, 100
+    ca.back.sent = 100
+    meter.end(ca)
     assert meter.of("a").send == 0, "not sampled yet"
     meter.sample(2.0)
     found = meter.of("a")
@@ -26,9 +29,33 @@ def test_rates_are_bytes_by_seconds_of_the_last_sample_only() -> None:
     assert (meter.of("a").send, meter.of("a").peers) == (0, {})
 
 
+def test_totals_count_open_streams_and_those_that_are_over() -> None:
+    meter = TrafficMeter()
+    over, going = meter.begin("a", "b"), meter.begin("b", "a")
+    over.there.sent, over.back.sent = 5, 1
+    meter.end(over)
+    going.there.follow(live := Tally())
+    assert (meter.to_targets, meter.from_targets) == (5, 1)
+    live.bytes = 7
+    assert (meter.to_targets, meter.from_targets) == (12, 1)
+
+
+def test_a_meter_adds_what_it_follows_to_what_was_written_and_keeps_what_it_followed_before() -> None:
+    meter, first, second = Meter(), Tally(), Tally()
+    meter.sent += 3
+    meter.follow(first)
+    first.bytes += 4
+    meter.follow(second, second)
+    second.bytes += 50
+    assert (meter.sent, meter.received) == (57, 50)
+    meter.sent += 1
+    meter.received -= 10
+    assert (meter.sent, meter.received) == (58, 40)
+
+
 def test_a_sample_of_no_time_gives_no_rates() -> None:
     meter = TrafficMeter()
-    meter.add("a", "b", 300)
+    meter.begin("a", "b").there.sent = 300
     meter.sample(0.0)
     assert meter.of("b").receive == 0
 

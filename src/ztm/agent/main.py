@@ -9,8 +9,8 @@ from ztm.agent.config import AgentConfig
 from ztm.apps.builtin import BUILTIN
 from ztm.errors import UsageError
 from ztm.logs import log_to_stderr
-from ztm.net.aio import AioNetwork
 from ztm.net.aio import run as run_loop
+from ztm.net.choice import network as chosen_network
 from ztm.net.notify import Notifier
 from ztm.net.process import tune_process
 from ztm.net.serving import reported, serve
@@ -31,7 +31,7 @@ def run(config: AgentConfig) -> int:
 
 
 async def _serve(config: AgentConfig, told: Notifier) -> int:
-    network = AioNetwork(config.proxy)
+    network = chosen_network(config.proxy)
     status = await serve(_Joining(config, network, BUILTIN), told, drain=config.drain)
     await network.flushed()
     return status

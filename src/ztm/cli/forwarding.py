@@ -15,6 +15,7 @@ from ztm.errors import ZtmError
 from ztm.model import Address
 from ztm.net.aio import AioNetwork
 from ztm.net.base import Stream
+from ztm.net.choice import network as chosen_network
 from ztm.wire.paths import FORWARD_TCP, fill
 
 
@@ -34,7 +35,7 @@ class Forwarding:
         Raises:
             ConflictError: the port cannot be listened on.
         """
-        network = AioNetwork()
+        network = chosen_network()
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -90,6 +90,10 @@ class Registry(Generic[S]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, endpoint_id: str) -> bool:
+        """Whether the endpoint is known now."""
+        return endpoint_id in self._entries
+
     def owner_of(self, endpoint_id: str) -> Owner | None:
         """To whom the id belongs, also when the endpoint itself is forgotten."""
         return self._owners.get(endpoint_id)

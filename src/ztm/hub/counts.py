@@ -1,4 +1,4 @@
-"""What a hub counts while it runs: whom it refused and why, and what it relayed.
+"""What a hub counts while it runs: whom it refused and why, and how many streams it joined.
 
 Reasons are a fixed few words, so that nobody can make the hub count endless many kinds.
 """
@@ -44,10 +44,6 @@ class Counts:
     """App streams that a target took."""
     streams_refused: Counter[str] = field(default_factory=Counter)
     """App streams that were not joined, by `REASONS`."""
-    to_target: int = 0
-    """Bytes relayed from those who opened a stream to its target."""
-    from_target: int = 0
-    """Bytes relayed the other way."""
 
     def refuse(self, error: ZtmError) -> None:
         """Count an app stream that ended before it was joined."""

@@ -7,8 +7,8 @@ from ztm.hub.config import HubConfig
 from ztm.hub.hub import Hub
 from ztm.hub.root import issue_once
 from ztm.logs import log_to_stderr
-from ztm.net.aio import AioNetwork
 from ztm.net.aio import run as run_loop
+from ztm.net.choice import network as chosen_network
 from ztm.net.notify import Notifier
 from ztm.net.process import tune_process
 from ztm.net.serving import reported, serve
@@ -45,7 +45,7 @@ def _root_permit(config: HubConfig) -> None:
 
 
 async def _serve(config: HubConfig, told: Notifier) -> int:
-    network = AioNetwork()
+    network = chosen_network()
     status = await serve(Hub(config, network), told, drain=config.drain)
     await network.flushed()
     return status

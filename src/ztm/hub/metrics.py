@@ -57,5 +57,5 @@ def _traffic(state: HubState) -> Iterable[Metric]:
         ((reason, counts.streams_refused[reason]) for reason in REASONS),
         counts=True,
     )
-    carried = (("to_target", counts.to_target), ("from_target", counts.from_target))
+    carried = (("to_target", state.traffic.to_targets), ("from_target", state.traffic.from_targets))
     yield by_label("hub_relayed_bytes", "Bytes of app streams relayed", "direction", carried, counts=True)

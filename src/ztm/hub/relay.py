@@ -62,7 +62,7 @@ class Relay:
         if state.is_stopping:
             raise UnreachableError("the hub is stopping and takes no new streams")
         target = request.params["ep"]
-        if state.registry.endpoint(target, state.network.wall()) is None:
+        if target not in state.registry:
             raise NotFoundError("Endpoint not found")
         source = self._source(request)
         if state.relayed >= state.config.max_sessions:
@@ -89,18 +89,10 @@ class Relay:
     async def _join(self, request: Request, source: str, target: str) -> Response:
         network, traffic, counts = self._state.network, self._state.traffic, self._state.counts
         caller = request.upgrade.stream
-
-        def to_target(size: int) -> None:
-            counts.to_target += size
-            traffic.add(source, target, size)
-
-        def from_target(size: int) -> None:
-            counts.from_target += size
-            traffic.add(target, source, size)
-
         stream = (await self._sessions.pick(target)).open(self._head(request, source))
+        relayed = traffic.begin(source, target)
         try:
-            there = network.pipe(caller, stream, to_target)
+            there = network.pipe(caller, stream, relayed.there)
             status, headers = await self._answer(stream)
             if not 200 <= status <= 299:
                 counts.streams_refused["target"] += 1
@@ -108,7 +100,7 @@ class Relay:
             counts.streams += 1
             log.debug("an app stream begins")
             request.upgrade.accept([field for field in headers if field[0].startswith("ztm-")])
-            await network.pipe(stream, caller, from_target)
+            await network.pipe(stream, caller, relayed.back)
             await there
             await stream.ended()  # what waits for a window must leave before the stream is given up
             await caller.ended()
@@ -120,6 +112,7 @@ class Relay:
         finally:
             if not stream.is_over:
                 stream.abort("no longer relayed")
+            traffic.end(relayed)
             log.debug("an app stream is over")
 
     def _head(self, request: Request, source: str) -> Headers:

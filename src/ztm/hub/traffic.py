@@ -1,25 +1,82 @@
-"""How many relayed bytes a second go from which endpoint to which, over the last second."""
+"""How many bytes of app streams were relayed, and how many a second from which endpoint to which.
+
+Nothing runs as bytes pass: open streams have meters, which are read here when somebody asks.
+"""
 
 from collections import Counter, defaultdict
 
+from ztm.net.base import Meter
 from ztm.wire.records import Traffic
 
 Pair = tuple[str, str]
 
 
+class Relayed:
+    """One open app stream. `there` meters what goes to its target, `back` what comes from it, both as sent."""
+
+    __slots__ = ("_sampled_back", "_sampled_there", "back", "source", "target", "there")
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source = source
+        self.target = target
+        self.there = Meter()
+        self.back = Meter()
+        self._sampled_there = 0
+        self._sampled_back = 0
+
+    def since_sample(self) -> tuple[int, int]:
+        """Bytes there and back since it was last asked."""
+        there, back = self.there.sent, self.back.sent
+        grown = there - self._sampled_there, back - self._sampled_back
+        self._sampled_there, self._sampled_back = there, back
+        return grown
+
+
 class TrafficMeter:
-    """Counts as bytes pass; `sample` turns the counts into rates. Only pairs with traffic cost anything."""
+    """What is relayed: totals as they are now, and rates as they were at the last `sample`."""
 
     def __init__(self) -> None:
+        self._open: set[Relayed] = set()
+        self._over = Meter()
+        """The totals of streams that are over; `sent` is what went to targets."""
         self._counted: Counter[Pair] = Counter()
+        """Of streams that ended since the last sample."""
         self._rates: dict[Pair, float] = {}
 
-    def add(self, sender: str, receiver: str, size: int) -> None:
-        """Count bytes of app traffic."""
-        self._counted[sender, receiver] += size
+    def begin(self, source: str, target: str) -> Relayed:
+        """Count what a new stream carries, until its `end`."""
+        relayed = Relayed(source, target)
+        self._open.add(relayed)
+        return relayed
+
+    def end(self, relayed: Relayed) -> None:
+        """Nothing more passes there."""
+        self._open.discard(relayed)
+        self._over.sent += relayed.there.sent
+        self._over.received += relayed.back.sent
+        self._count(relayed)
+
+    @property
+    def to_targets(self) -> int:
+        """Bytes relayed from those who opened a stream to its target, since the hub started."""
+        return self._over.sent + sum(relayed.there.sent for relayed in self._open)
+
+    @property
+    def from_targets(self) -> int:
+        """Bytes relayed the other way."""
+        return self._over.received + sum(relayed.back.sent for relayed in self._open)
+
+    def _count(self, relayed: Relayed) -> None:
+        there, back = relayed.since_sample()
+        if there:
+            self._counted[relayed.source, relayed.target] += there
+        if back:
+            self._counted[relayed.target, relayed.source] += back
 
     def sample(self, seconds: float) -> None:
-        """Make rates of what was counted in the last `seconds`."""
+        """Make rates of what was carried in the last `seconds`."""
+        for relayed in self._open:
+            self._count(relayed)
         self._rates = {pair: size / seconds for pair, size in self._counted.items()} if seconds > 0 else {}
         self._counted.clear()
 

@@ -5,7 +5,6 @@ It decides nothing: who may connect is said by the certificates and by its calle
 
 import asyncio
 import contextlib
-import errno
 import socket
 import ssl
 import time
@@ -28,12 +27,13 @@ from ztm.net.base import (
     Stream,
     TlsConfig,
 )
-from ztm.net.flow import FlowStream, Pipe, splice
+from ztm.net.flow import FlowStream, Pipe, Tally, splice
 from ztm.net.http2.session import Http2Session
 from ztm.net.listener import check_peer, listen_plain, listen_tls
 from ztm.net.local import LocalSocket
 from ztm.net.process import give_back_memory
 from ztm.net.proxy import Proxy
+from ztm.net.reasons import unverified, why
 from ztm.net.tcp import TcpStream
 from ztm.net.tls import context
 from ztm.net.udp import UdpSocket, bound
@@ -63,19 +63,17 @@ class FlowNetwork:
 
     async def splice(self, a: Stream, b: Stream, meter: Meter | None = None) -> None:
         """See `net.base.Network`."""
-        count = meter or Meter()
-
-        def sent(size: int) -> None:
-            count.sent += size
-
-        def received(size: int) -> None:
-            count.received += size
-
+        sent, received = Tally(), Tally()
+        if meter is not None:
+            meter.follow(sent, received)
         await splice(_flow(a), _flow(b), sent, received)
 
-    def pipe(self, source: Stream, sink: Stream, carried: Callable[[int], None] | None = None) -> Awaitable[None]:
+    def pipe(self, source: Stream, sink: Stream, meter: Meter | None = None) -> Awaitable[None]:
         """See `net.base.Network`."""
-        return Pipe(_flow(source), _flow(sink), carried)
+        tally = Tally()
+        if meter is not None:
+            meter.follow(tally)
+        return Pipe(_flow(source), _flow(sink), tally)
 
 
 def _flow(stream: Stream) -> FlowStream:
@@ -89,6 +87,9 @@ class AioNetwork(FlowNetwork):
 
     What is dialled with TLS, which is hubs alone, is dialled through `proxy` if there is one.
     """
+
+    kind = "aio"
+    """Which implementation this is, for people."""
 
     def __init__(self, proxy: Proxy | None = None) -> None:
         self._proxy = proxy
@@ -126,9 +127,9 @@ class AioNetwork(FlowNetwork):
             through = f" through the proxy {self._proxy}" if self._proxy is not None and tls is not None else ""
             raise DeadlineError(f"no answer from {address}{through} within {timeout:g} s") from error
         except ssl.SSLCertVerificationError as error:
-            raise CertificateError(f"{address} shows no valid certificate: {_unverified(error)}") from error
+            raise CertificateError(f"{address} shows no valid certificate: {unverified(error)}") from error
         except (OSError, ssl.SSLError, UnicodeError) as error:
-            raise UnreachableError(f"cannot connect to {address}: {_why(error)}") from error
+            raise UnreachableError(f"cannot connect to {address}: {why(error)}") from error
         if tls is not None:
             check_peer(stream, tls.admit)
         return stream
@@ -141,7 +142,7 @@ class AioNetwork(FlowNetwork):
         except TimeoutError as error:
             raise DeadlineError(f"the name {host} was not resolved within {timeout:g} s") from error
         except (OSError, UnicodeError) as error:
-            raise UnreachableError(f"cannot resolve {host}: {_why(error)}") from error
+            raise UnreachableError(f"cannot resolve {host}: {why(error)}") from error
         return list(dict.fromkeys(str(where[0]) for *_, where in found))
 
     async def adopt(self, opened: socket.socket) -> Stream:
@@ -158,7 +159,7 @@ class AioNetwork(FlowNetwork):
             secured = self._context(tls, server=True)
             return await listen_tls(address, accept, secured, tls.admit, handshakes, self._live)
         except (OSError, UnicodeError) as error:
-            raise ConflictError(f"cannot listen on {address}: {_why(error)}") from error
+            raise ConflictError(f"cannot listen on {address}: {why(error)}") from error
 
     async def flushed(self, seconds: float = FLUSH) -> None:
         """Wait until the kernel has all that was sent on connections that were ended in order, for `seconds` at most.
@@ -192,7 +193,7 @@ class AioNetwork(FlowNetwork):
         try:
             _, made = await loop.create_datagram_endpoint(lambda: UdpSocket(received), sock=await bound(address))
         except (OSError, UnicodeError) as error:
-            raise ConflictError(f"cannot listen on {address} (udp): {_why(error)}") from error
+            raise ConflictError(f"cannot listen on {address} (udp): {why(error)}") from error
         return made
 
     async def dial_datagrams(self, address: Address, received: Received) -> Datagrams:
@@ -203,7 +204,7 @@ class AioNetwork(FlowNetwork):
                 lambda: UdpSocket(received), remote_addr=(address.host, address.port)
             )
         except (OSError, UnicodeError) as error:
-            raise UnreachableError(f"cannot send to {address} (udp): {_why(error)}") from error
+            raise UnreachableError(f"cannot send to {address} (udp): {why(error)}") from error
         return made
 
 
@@ -230,21 +231,6 @@ async def _secured(sock: socket.socket, secured: ssl.SSLContext, live: set[TcpSt
     return stream
 
 
-def _why(error: BaseException) -> str:
-    if isinstance(error, socket.gaierror):
-        return "the name does not resolve"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused (nothing listens there)"
-    number = getattr(error, "errno", None)
-    if number == errno.EADDRINUSE:
-        return "the address is in use by another program"
-    if number == errno.EADDRNOTAVAIL:
-        return "the address is not one of this machine's"
-    if number in (errno.EACCES, errno.EPERM):
-        return "permission denied (ports below 1024 need privileges)"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
 def run(main: Awaitable[int]) -> int:
     """Run `main` to its end on the fastest event loop there is."""
     with contextlib.suppress(ImportError):
@@ -262,16 +248,3 @@ async def _awaited(main: Awaitable[int]) -> int:
         return await main
     finally:
         upkeep.cancel()
-
-
-_REASONS = {
-    **dict.fromkeys((7, 18, 19, 20, 21), "it is not signed by this mesh's CA"),
-    26: "it is not one for a server, so whoever shows it is no hub",
-}
-"""What OpenSSL's verify codes mean here (X509_V_ERR_..., openssl-verification-options)."""
-
-
-def _unverified(error: ssl.SSLCertVerificationError) -> str:
-    """Why a certificate did not verify, for people."""
-    meaning = _REASONS.get(error.verify_code)
-    return f"{meaning} ({error.verify_message})" if meaning else error.verify_message

@@ -32,16 +32,57 @@ class TlsConfig:
     """Called with each verified peer; a text refuses it and is the reason. Must not block."""
 
 
-class Meter:
-    """Bytes carried by one splice so far, readable at any time."""
+class Count(Protocol):
+    """A number of bytes that grows by itself while somebody else carries them."""
 
-    __slots__ = ("received", "sent")
+    @property
+    def bytes(self) -> int:
+        """Bytes so far."""
+
+
+class Meter:
+    """Bytes carried so far, readable at any time: what was written here, and what it follows.
+
+    Write (``meter.sent += n``) only while nothing is followed in that direction, as a followed count may grow
+    between the reading and the writing.
+    """
+
+    __slots__ = ("_following_received", "_following_sent", "_received", "_sent")
 
     def __init__(self) -> None:
-        self.sent = 0
+        self._sent = 0
+        self._received = 0
+        self._following_sent: Count | None = None
+        self._following_received: Count | None = None
+
+    @property
+    def sent(self) -> int:
         """Bytes from the first stream to the second."""
-        self.received = 0
+        live = self._following_sent
+        return self._sent if live is None else self._sent + live.bytes
+
+    @sent.setter
+    def sent(self, size: int) -> None:
+        live = self._following_sent
+        self._sent = size if live is None else size - live.bytes
+
+    @property
+    def received(self) -> int:
         """Bytes from the second stream to the first."""
+        live = self._following_received
+        return self._received if live is None else self._received + live.bytes
+
+    @received.setter
+    def received(self, size: int) -> None:
+        live = self._following_received
+        self._received = size if live is None else size - live.bytes
+
+    def follow(self, sent: Count | None = None, received: Count | None = None) -> None:
+        """Add `sent` and `received`, and all by which they grow; what was followed before stands still from now on."""
+        if sent is not None:
+            self._sent, self._following_sent = self.sent, sent
+        if received is not None:
+            self._received, self._following_received = self.received, received
 
 
 class Stream(Protocol):
@@ -294,8 +335,8 @@ class Network(Protocol):
             BrokenStreamError: either stream was cut; the other then is cut as well.
         """
 
-    def pipe(self, source: Stream, sink: Stream, carried: Callable[[int], None] | None = None) -> Awaitable[None]:
-        """One direction of `splice`, started at once; `carried` is told the bytes as they pass."""
+    def pipe(self, source: Stream, sink: Stream, meter: Meter | None = None) -> Awaitable[None]:
+        """One direction of `splice`, started at once, and counted in `meter.sent`."""
 
     async def listen_datagrams(self, address: Address, received: Received) -> Datagrams:
         """Open a UDP port.

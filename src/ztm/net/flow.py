@@ -129,7 +129,7 @@ class FlowStream:
             if self._held is None:
                 self._held = deque()
             self._held.append(data)
-            _wake(self._reader)
+            wake(self._reader)
 
     def finished(self) -> None:
         """The peer ended its side."""
@@ -138,7 +138,7 @@ class FlowStream:
         self._finished = True
         if self._outlet is not None:
             self._outlet.finish()
-        _wake(self._reader)
+        wake(self._reader)
         self._check_over()
 
     def broken(self, reason: str) -> None:
@@ -157,7 +157,7 @@ class FlowStream:
         """The hop below took `size` bytes that `_transmit` had queued."""
         self._owed -= size
         if self._owed <= 0:
-            _wake(self._room)
+            wake(self._room)
         if self.taken is not None:
             self.taken(size)
 
@@ -173,10 +173,10 @@ class FlowStream:
 
     def _settle(self) -> None:
         self._ended = True
-        _wake(self._reader)
-        _wake(self._room)
+        wake(self._reader)
+        wake(self._room)
         for waiter in self._over or ():
-            _wake(waiter)
+            wake(waiter)
         self._over = None
 
     # ------------------------------------------------------------------ for users: push
@@ -282,15 +282,24 @@ class FlowStream:
         await waiter
 
 
+class Tally:
+    """What one pipe has carried, for those who look later and should not keep its streams alive."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
 class Pipe:
     """One direction of a splice: from a source's arrivals into a sink, credit back as the sink takes them."""
 
-    __slots__ = ("_before", "_carried", "_done", "_sink", "_source")
+    __slots__ = ("_before", "_done", "_sink", "_source", "_tally")
 
-    def __init__(self, source: FlowStream, sink: FlowStream, carried: Callable[[int], None] | None) -> None:
+    def __init__(self, source: FlowStream, sink: FlowStream, tally: Tally) -> None:
         self._source = source
         self._sink = sink
-        self._carried = carried
+        self._tally = tally
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._before = sink.owed
         """Bytes that others gave the sink before, and that it has not passed on yet: they are not the source's."""
@@ -304,8 +313,7 @@ class Pipe:
 
     def push(self, data: bytes) -> None:
         """Pass bytes on."""
-        if self._carried is not None:
-            self._carried(len(data))
+        self._tally.bytes += len(data)
         taken = self._sink.send(data)
         if taken:
             self._source.credit(taken)
@@ -313,7 +321,7 @@ class Pipe:
     def finish(self) -> None:
         """Pass the end of file on."""
         self._sink.end()
-        _wake(self._done)
+        wake(self._done)
 
     def broke(self, reason: str) -> None:
         """Cut the sink as well."""
@@ -327,12 +335,13 @@ class Pipe:
         return self._done.__await__()
 
 
-def _wake(waiter: asyncio.Future[None] | None) -> None:
+def wake(waiter: asyncio.Future[None] | None) -> None:
+    """Let the one who waits go on, if there is one."""
     if waiter is not None and not waiter.done():
         waiter.set_result(None)
 
 
-async def splice(a: FlowStream, b: FlowStream, sent: Callable[[int], None], received: Callable[[int], None]) -> None:
+async def splice(a: FlowStream, b: FlowStream, sent: Tally, received: Tally) -> None:
     """Join two streams until both directions have ended; see `net.base.Network.splice`."""
     there, back = Pipe(a, b, sent), Pipe(b, a, received)
     try:

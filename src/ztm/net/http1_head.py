@@ -5,6 +5,7 @@ judge what the head says; `h11` does that for requests.
 """
 
 import asyncio
+import re
 from http import HTTPStatus
 
 import h11
@@ -15,6 +16,10 @@ from ztm.net.scope import HttpLimits
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 HEAD_END = b"\r\n\r\n"
+_PLAIN_CONNECT = re.compile(
+    rb"CONNECT (/[!-~]*) HTTP/1\.1\r\n"
+    rb"((?:(?!(?i:host|content-length|transfer-encoding):)[a-zA-Z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n)*)\r\n"
+)
 
 
 class BadHeadError(Exception):
@@ -28,18 +33,23 @@ class BadHeadError(Exception):
 async def read_request(stream: Stream, limits: HttpLimits) -> tuple[h11.Connection, h11.Request] | None:
     """The next request, parsed; what came behind its head is in the parser, or for CONNECT back on the stream.
 
-    None when no request can come any more: the stream ended, was idle for too long, or its head came
-    too slowly (then it is cut).
+    None when no request can come any more; see `read_head`.
 
     Raises:
         BadHeadError: it is malformed or too large.
         BrokenStreamError: the stream was cut.
     """
-    buffer = await _read_head(stream, limits)
-    if buffer is None:
-        return None
-    head, rest = buffer
-    connection, request = _parse(head, limits)
+    read = await read_head(stream, limits)
+    return None if read is None else parsed(stream, *read, limits)
+
+
+def parsed(stream: Stream, head: bytes, rest: bytes, limits: HttpLimits) -> tuple[h11.Connection, h11.Request]:
+    """The request of `head`; `rest`, which came behind it, is in the parser, or for CONNECT back on the stream.
+
+    Raises:
+        BadHeadError: it is malformed.
+    """
+    connection, request = parse(head, limits)
     if not rest:
         pass
     elif request.method == b"CONNECT":
@@ -49,7 +59,16 @@ async def read_request(stream: Stream, limits: HttpLimits) -> tuple[h11.Connecti
     return connection, request
 
 
-async def _read_head(stream: Stream, limits: HttpLimits) -> tuple[bytes, bytes] | None:
+async def read_head(stream: Stream, limits: HttpLimits) -> tuple[bytes, bytes] | None:
+    """The next head, not parsed yet, and what came behind it.
+
+    None when no request can come any more: the stream ended, was idle for too long, or its head came
+    too slowly (then it is cut).
+
+    Raises:
+        BadHeadError: it cannot be a head, or is too large.
+        BrokenStreamError: the stream was cut.
+    """
     try:
         buffer = bytearray(await read_within(stream, limits.idle_seconds))
     except TimeoutError:
@@ -110,7 +129,19 @@ def _head_end(buffer: bytearray, limit: int, fresh: int = 1 << 62) -> int:
     return at + 4 if at >= 0 else 0
 
 
-def _parse(head: bytes, limits: HttpLimits) -> tuple[h11.Connection, h11.Request]:
+def plain_connect(head: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]] | None:
+    """Target and fields of a CONNECT as plain as mesh peers send it, read without a parser, which costs far more.
+
+    None is no judgement: what says anything of a host or a body, or has another form, is for `parse`.
+    """
+    found = _PLAIN_CONNECT.fullmatch(head)
+    if found is None:
+        return None
+    fields = [line.split(b": ", 1) for line in found[2].split(b"\r\n")[:-1]]
+    return found[1], [(name.lower(), value) for name, value in fields]
+
+
+def parse(head: bytes, limits: HttpLimits) -> tuple[h11.Connection, h11.Request]:
     """Parse a whole head; one without Host, as v1 sends it, gets an empty one for `h11` (spec mesh-protocol 4.5).
 
     Raises:

@@ -6,14 +6,24 @@ gone away only when the application reads or writes.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 
 import h11
 
 from ztm.errors import BrokenStreamError, TooLargeError
 from ztm.net.base import Stream
 from ztm.net.http1_body import RequestBody
-from ztm.net.http1_head import REASONS, BadHeadError, connect_accepted, read_request, refusal
+from ztm.net.http1_head import (
+    REASONS,
+    BadHeadError,
+    connect_accepted,
+    parse,
+    parsed,
+    plain_connect,
+    read_head,
+    refusal,
+)
 from ztm.net.reply import RawHeaders, Reply, run
 from ztm.net.scope import UPGRADE, ASGIApp, HttpLimits, Message, Scope, Upgrade, http_scope
 
@@ -42,22 +52,29 @@ async def serve_http1(stream: Stream, app: ASGIApp, extensions: Mapping[str, obj
 async def _serve_request(stream: Stream, app: ASGIApp, extensions: Mapping[str, object], limits: HttpLimits) -> bool:
     """Serve one request; whether another may follow on this stream."""
     try:
-        parsed = await read_request(stream, limits)
-        if parsed is None:
+        read = await read_head(stream, limits)
+        if read is None:
             return False
-        connection, request = parsed
+        if (plain := plain_connect(read[0])) is not None:
+            stream.unread(read[1])
+            await _serve_connect(
+                stream, app, _plain_scope(stream, *plain, extensions), lambda: parse(read[0], limits)[0]
+            )
+            return False
+        connection, request = parsed(stream, *read, limits)
         if request.method == b"CONNECT":
-            await _serve_connect(stream, app, extensions, connection, request)
+            await _serve_connect(stream, app, _scope(stream, request, request.target, extensions), lambda: connection)
             return False
         scope = _scope(stream, request, _origin(request.target), extensions)
         if _asks_for_websocket(request):
-            await _serve_websocket(stream, app, scope, connection, request, limits)
+            await _serve_websocket(stream, app, scope, connection, limits)
             return False
     except BadHeadError as error:
         await stream.write(refusal(error.status, str(error)))
         return False
     body = RequestBody(connection, stream, limits.body_bytes)
-    reply = _Http1Reply(stream, connection, request, body)
+    may_keep = request.http_version == b"1.1" and not _says_close(request)
+    reply = _Http1Reply(stream, request.method.decode(), lambda: connection, body, may_keep=may_keep)
     if body.is_too_large(request):
         await reply.fail(TooLargeError.status, f"the body is larger than {limits.body_bytes} bytes")
         return False
@@ -65,21 +82,18 @@ async def _serve_request(stream: Stream, app: ASGIApp, extensions: Mapping[str, 
     return reply.keeps and body.give_back()
 
 
-async def _serve_connect(
-    stream: Stream,
-    app: ASGIApp,
-    extensions: Mapping[str, object],
-    connection: h11.Connection,
-    request: h11.Request,
-) -> None:
-    """Serve a CONNECT. Afterwards the stream is over, taken or refused (spec apps-network 7 rule 1)."""
+async def _serve_connect(stream: Stream, app: ASGIApp, scope: Scope, parser: Callable[[], h11.Connection]) -> None:
+    """Serve a CONNECT. Afterwards the stream is over, taken or refused (spec apps-network 7 rule 1).
+
+    `parser` gives the one that has seen the request; it is called for a refusal only.
+    """
     upgrade = Upgrade(stream, lambda headers: stream.write_now(connect_accepted(headers)))
-    scope = _scope(stream, request, request.target, {**extensions, UPGRADE: upgrade})
-    await run(app, scope, _no_body, _Http1Reply(stream, connection, request, None, upgrade))
+    scope["extensions"] = {**scope["extensions"], UPGRADE: upgrade}
+    await run(app, scope, _no_body, _Http1Reply(stream, "CONNECT", parser, upgrade=upgrade))
 
 
 async def _serve_websocket(
-    stream: Stream, app: ASGIApp, scope: Scope, connection: h11.Connection, request: h11.Request, limits: HttpLimits
+    stream: Stream, app: ASGIApp, scope: Scope, connection: h11.Connection, limits: HttpLimits
 ) -> None:
     """Serve a WebSocket, or the answer that denies it; the stream is over afterwards.
 
@@ -101,7 +115,7 @@ async def _serve_websocket(
             connection.send(h11.InformationalResponse(status_code=101, reason=_SWITCHING, headers=headers))
         )
 
-    denial = _Http1Reply(stream, connection, request, None)
+    denial = _Http1Reply(stream, "GET", lambda: connection)
     await serve_websocket(stream, app, scope, denial, switch, limits.message_bytes)
 
 
@@ -119,6 +133,10 @@ def _says(request: h11.Request, field: bytes, word: bytes) -> bool:
     """Whether `word` is in the list that `field` holds."""
     lists = (value for name, value in request.headers if name == field)
     return any(each.strip().lower() == word for value in lists for each in value.split(b","))
+
+
+def _plain_scope(stream: Stream, target: bytes, headers: RawHeaders, extensions: Mapping[str, object]) -> Scope:
+    return http_scope(stream, version="1.1", method="CONNECT", target=target, headers=headers, extensions=extensions)
 
 
 async def _no_body() -> Message:
@@ -180,17 +198,23 @@ class _Http1Reply(Reply):
     def __init__(
         self,
         stream: Stream,
-        connection: h11.Connection,
-        request: h11.Request,
-        body: RequestBody | None,
+        method: str,
+        parser: Callable[[], h11.Connection],
+        body: RequestBody | None = None,
+        *,
         upgrade: Upgrade | None = None,
+        may_keep: bool = False,
     ) -> None:
-        super().__init__(stream, request.method.decode(), upgrade)
-        self._connection = connection
+        super().__init__(stream, method, upgrade)
+        self._parser = parser
         self._request_body = body
-        self._may_keep = request.http_version == b"1.1" and not _says_close(request)
+        self._may_keep = may_keep
         self.keeps = False
         """Whether the caller was told that another request may follow."""
+
+    @cached_property
+    def _connection(self) -> h11.Connection:
+        return self._parser()
 
     async def _put(self, headers: RawHeaders | None, body: bytes, *, last: bool) -> None:
         out = []

@@ -129,7 +129,7 @@ async def listen_plain(address: Address, accept: Accept, live: set[TcpStream]) -
     Raises:
         OSError: the address cannot be bound.
     """
-    sockets = await _bind(address)
+    sockets = await bind(address)
     port = _PlainPort(accept, sockets, live)
     loop = asyncio.get_running_loop()
     # One server takes them all: the event loop's own accept is the fastest way for short connections.
@@ -223,10 +223,15 @@ async def listen_tls(
     Raises:
         OSError: the address cannot be bound.
     """
-    return _TlsPort(accept, await _bind(address), secured, admit, handshakes, live)
+    return _TlsPort(accept, await bind(address), secured, admit, handshakes, live)
 
 
-async def _bind(address: Address) -> list[socket.socket]:
+async def bind(address: Address) -> list[socket.socket]:
+    """Sockets that listen, one for each address that the host of `address` leads to, all on the same port.
+
+    Raises:
+        OSError: one cannot be bound; none is open then.
+    """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     sockets: list[socket.socket] = []

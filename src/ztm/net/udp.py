@@ -70,3 +70,25 @@ async def bound(address: Address) -> socket.socket:
         made.close()
         raise
     return made
+
+
+async def connected(address: Address) -> socket.socket:
+    """A UDP socket that sends to one address and hears from nobody else.
+
+    Raises:
+        OSError: the name does not resolve, or nothing leads there.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
+    last: OSError = OSError("the name has no addresses")
+    for family, kind, protocol, _, where in found:
+        made = socket.socket(family, kind, protocol)
+        try:
+            made.setblocking(False)
+            made.connect(where)
+        except OSError as error:
+            made.close()
+            last = error
+        else:
+            return made
+    raise last

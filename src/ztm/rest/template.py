@@ -75,25 +75,27 @@ class Node(Generic[T]):
                 node = node._literals.setdefault(segment.lower(), Node())
         return node
 
-    def matches(self, segments: list[str], start: int = 0) -> Iterator[tuple[T, list[str]]]:
+    def matches(self, segments: list[str]) -> list[tuple[T, list[str]]]:
         """Every value whose template fits `segments`, best first, with what its holes took."""
+        found: list[tuple[T, list[str]]] = []
+        self._gather(segments, 0, [], found)
+        return found
+
+    def _gather(self, segments: list[str], start: int, taken: list[str], found: list[tuple[T, list[str]]]) -> None:
+        """Add to `found` what fits from segment `start` on, where the holes before it took `taken`."""
         if start == len(segments):
             if self.value is not None:
-                yield self.value, []
+                found.append((self.value, taken))
         else:
-            yield from self._deeper(segments, start)
+            segment = segments[start]
+            literal = self._literals.get(segment) or self._literals.get(segment.lower())
+            if literal:
+                literal._gather(segments, start + 1, taken, found)
+            if self._hole and segment:
+                self._hole._gather(segments, start + 1, [*taken, segment], found)
         # at the root the rest may be nothing: "/*" fits "/"
         if self._rest and self._rest.value is not None and (not start or (start < len(segments) and segments[start])):
-            yield self._rest.value, ["/".join(segments[start:])]
-
-    def _deeper(self, segments: list[str], start: int) -> Iterator[tuple[T, list[str]]]:
-        segment = segments[start]
-        literal = self._literals.get(segment.lower())
-        if literal:
-            yield from literal.matches(segments, start + 1)
-        if self._hole and segment:
-            for value, taken in self._hole.matches(segments, start + 1):
-                yield value, [segment, *taken]
+            found.append((self._rest.value, [*taken, "/".join(segments[start:])]))
 
     def prefixes(self, segments: list[str], start: int = 0) -> Iterator[tuple[T, list[str], int]]:
         """Every value whose template fits the beginning of `segments`, longest first, with how many it took."""

@@ -118,7 +118,8 @@ class Reach:
             if not is_accepted:
                 stream.abort("not accepted")
             # the client's stream takes one reader at a time: the next one must find this one gone
-            await asyncio.wait((forwarding,))
+            if not forwarding.done():
+                await asyncio.wait((forwarding,))
         if early.broken is not None:
             raise early.broken  # in the same moment
 

@@ -138,9 +138,7 @@ class Http2Exchange(FlowStream):
     def answered(self, headers: Headers) -> None:
         """The peer's answer came (its first head only; trailers are dropped)."""
         if self._answer is None:
-            status = dict(headers).get(":status", "")
-            is_status = len(status) == 3 and status.isascii() and status.isdigit()  # RFC 9110 section 15
-            self._answer = (int(status) if is_status else 502, headers)
+            self._answer = (status_of(headers), headers)
             self._wake_answered()
 
     def finished(self) -> None:
@@ -211,3 +209,9 @@ class Http2Exchange(FlowStream):
         if self._uncredited * CREDITS >= self.window and not self._finished:
             self._session.open_window(self, self._uncredited)
             self._uncredited = 0
+
+
+def status_of(headers: Headers) -> int:
+    """The status of an answer's head; 502 if it has none, as then the next hop is at fault (RFC 9110 section 15)."""
+    status = dict(headers).get(":status", "")
+    return int(status) if len(status) == 3 and status.isascii() and status.isdigit() else 502

@@ -1,0 +1,388 @@
+//! A TCP connection, with or without TLS, as a port; one task drives it for as long as it is open.
+//!
+//! Plain TCP half-closes. With TLS `end` closes both ways once all is sent.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::events::{Events, OVER, READABLE, ROOM, Watch};
+use crate::flow::{Outlet, Port, Reason, Source};
+use crate::inlet::{self, Inlet};
+use crate::lock;
+use crate::tls::Tls;
+use crate::turn::{Flush, Turn};
+use crate::wire::{Flushed, HIGH, LOW, Wire};
+
+pub struct Conn {
+    me: Weak<Conn>,
+    watch: Watch,
+    inlet: Inlet,
+    pub(crate) wire: Mutex<Wire>,
+    waker: Mutex<Option<Waker>>,
+    /// The kernel takes no more for now.
+    is_blocked: AtomicBool,
+    /// Enough waits for the consumer; the socket is not read.
+    is_paused: AtomicBool,
+    is_gone: AtomicBool,
+    is_marked: AtomicBool,
+    is_tls: bool,
+    is_own: AtomicBool,
+    certificate: OnceLock<Arc<[u8]>>,
+    remote: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+}
+
+/// Why a driver was woken.
+pub enum Wake {
+    Readable,
+    Writable,
+    Gone,
+}
+
+impl Conn {
+    pub fn new(events: &Arc<Events>, sock: &Arc<TcpStream>, tls: Option<Tls>) -> Arc<Self> {
+        tune(sock);
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            watch: Watch::new(events),
+            inlet: Inlet::default(),
+            is_tls: tls.is_some(),
+            wire: Mutex::new(Wire::new(sock.clone(), tls)),
+            waker: Mutex::default(),
+            is_blocked: AtomicBool::new(false),
+            is_paused: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
+            is_marked: AtomicBool::new(false),
+            is_own: AtomicBool::new(false),
+            certificate: OnceLock::new(),
+            remote: sock.peer_addr().ok(),
+            local: sock.local_addr().ok(),
+        })
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
+    /// Whether the end was said and the peer's is awaited, or nobody reads: then somebody should look now and then.
+    pub fn is_waiting(&self) -> bool {
+        self.is_paused.load(Ordering::Acquire) || lock(&self.wire).is_shut
+    }
+
+    pub fn is_shut(&self) -> bool {
+        let wire = lock(&self.wire);
+        wire.is_shut && self.is_tls
+    }
+
+    /// The handshake has shown who the peer is.
+    pub fn shaken(&self) {
+        let wire = lock(&self.wire);
+        if let Some(tls) = &wire.tls {
+            self.is_own.store(tls.is_own(), Ordering::Release);
+            if let Some(certificate) = tls.peer_certificate() {
+                let _ = self.certificate.set(certificate);
+            }
+        }
+    }
+
+    fn port(&self) -> Option<Arc<dyn Port>> {
+        self.me.upgrade().map(|me| me as Arc<dyn Port>)
+    }
+
+    // ---------------------------------------------------------------- for the driver
+
+    /// Wait for what this connection can go on with.
+    pub fn poll(&self, sock: &TcpStream, task: &mut TaskContext<'_>) -> Poll<Wake> {
+        {
+            let mut waker = lock(&self.waker);
+            if !waker.as_ref().is_some_and(|known| known.will_wake(task.waker())) {
+                *waker = Some(task.waker().clone());
+            }
+        }
+        if self.is_gone() {
+            return Poll::Ready(Wake::Gone);
+        }
+        if self.is_blocked.load(Ordering::Acquire) && sock.poll_write_ready(task).is_ready() {
+            return Poll::Ready(Wake::Writable);
+        }
+        if !self.is_paused.load(Ordering::Acquire) && sock.poll_read_ready(task).is_ready() {
+            return Poll::Ready(Wake::Readable);
+        }
+        Poll::Pending
+    }
+
+    fn wake(&self) {
+        let waker = lock(&self.waker).clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Read no more when enough waits.
+    pub fn pause_if_full(&self) {
+        if self.inlet.queued() < HIGH {
+            return;
+        }
+        self.is_paused.store(true, Ordering::SeqCst);
+        if self.inlet.queued() <= LOW {
+            self.is_paused.store(false, Ordering::SeqCst);
+        }
+    }
+
+    pub fn arrived(&self, turn: &mut Turn, data: &[u8]) {
+        if let Some(port) = self.port() {
+            inlet::arrived(&port, turn, data);
+        }
+    }
+
+    /// The peer has ended its side.
+    pub fn finished(&self, turn: &mut Turn) {
+        let Some(port) = self.port() else { return };
+        lock(&self.wire).is_finished = true;
+        inlet::finished(&port, turn);
+        if self.is_tls {
+            self.end(turn);
+        }
+        self.settle();
+    }
+
+    /// The connection was lost.
+    pub fn lost(&self, turn: &mut Turn, reason: &str) {
+        if self.leave(false) {
+            self.broke(turn, &reason.into());
+        }
+    }
+
+    fn broke(&self, turn: &mut Turn, reason: &Reason) {
+        if let Some(port) = self.port() {
+            inlet::broken(&port, turn, reason);
+        }
+    }
+
+    /// Over in order once both sides have ended.
+    fn settle(&self) {
+        let is_over = {
+            let wire = lock(&self.wire);
+            wire.is_finished && wire.is_shut
+        };
+        if is_over {
+            self.leave(false);
+        }
+    }
+
+    /// Give the socket up; false if it was given up before.
+    fn leave(&self, by_reset: bool) -> bool {
+        {
+            let mut wire = lock(&self.wire);
+            if wire.is_over {
+                return false;
+            }
+            wire.is_over = true;
+            wire.feeder = None;
+            if let Some(sock) = wire.sock.take()
+                && by_reset
+            {
+                // The peer sees a reset, not an end of file that looks like success.
+                let _ = SockRef::from(&*sock).set_linger(Some(std::time::Duration::ZERO));
+            }
+            wire.tls = None;
+        }
+        self.is_gone.store(true, Ordering::Release);
+        self.inlet.let_go();
+        self.watch.tell(OVER | ROOM | READABLE);
+        self.wake();
+        true
+    }
+}
+
+impl Outlet for Conn {
+    fn put(&self, turn: &mut Turn, data: &[u8]) -> usize {
+        let pushed = {
+            let mut wire = lock(&self.wire);
+            if wire.is_over || wire.is_end_asked {
+                return data.len();
+            }
+            if wire.pending() >= HIGH {
+                wire.is_full = true;
+                return 0;
+            }
+            wire.push(data)
+        };
+        self.pushed(turn, pushed);
+        data.len()
+    }
+
+    fn end(&self, turn: &mut Turn) {
+        {
+            let mut wire = lock(&self.wire);
+            if wire.is_over || wire.is_end_asked {
+                return;
+            }
+            wire.is_end_asked = true;
+            wire.say_goodbye();
+        }
+        self.flush_later(turn);
+    }
+
+    fn abort(&self, turn: &mut Turn, reason: &Reason) {
+        if self.leave(!self.is_tls) {
+            self.inlet.clear();
+            self.broke(turn, reason);
+        }
+    }
+}
+
+impl Conn {
+    fn flush_later(&self, turn: &mut Turn) {
+        if let Some(me) = self.me.upgrade() {
+            turn.flush_later(&me);
+        }
+    }
+
+    fn pushed(&self, turn: &mut Turn, pushed: Result<(), crate::tls::TlsError>) {
+        match pushed {
+            Ok(()) => self.flush_later(turn),
+            Err(error) => self.lost_later(turn, format!("TLS failed: {error}")),
+        }
+    }
+
+    /// Break the connection from below others' locks: the driver does it.
+    fn lost_later(&self, turn: &mut Turn, _reason: String) {
+        lock(&self.wire).is_end_asked = true;
+        self.flush_later(turn);
+    }
+}
+
+impl Flush for Conn {
+    fn flush(&self, turn: &mut Turn) {
+        self.is_marked.store(false, Ordering::Release);
+        let mut wire = lock(&self.wire);
+        let flushed = wire.flush();
+        let is_blocked = matches!(flushed, Flushed::Some);
+        let was_blocked = self.is_blocked.swap(is_blocked, Ordering::AcqRel);
+        if let Flushed::Lost(reason) = flushed {
+            drop(wire);
+            return self.lost(turn, &reason);
+        }
+        let mut source = None;
+        if wire.pending() <= LOW {
+            self.watch.tell(ROOM);
+            if std::mem::take(&mut wire.is_full) {
+                source = wire.feeder.clone();
+            }
+        }
+        if !is_blocked && wire.is_end_asked && !wire.is_shut {
+            wire.is_shut = true;
+            if let Some(sock) = &wire.sock {
+                let _ = SockRef::from(&**sock).shutdown(std::net::Shutdown::Write);
+            }
+        }
+        let is_shut = wire.is_shut;
+        drop(wire);
+        if is_blocked && !was_blocked {
+            self.wake();
+        }
+        if let Some(source) = source {
+            turn.wake(source);
+        }
+        if is_shut {
+            self.settle();
+            self.wake();
+        }
+    }
+
+    fn mark(&self) -> bool {
+        !self.is_marked.swap(true, Ordering::AcqRel)
+    }
+}
+
+impl Port for Conn {
+    fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    fn inlet(&self) -> &Inlet {
+        &self.inlet
+    }
+
+    fn credit(&self, _turn: &mut Turn, _size: usize) {
+        if self.is_paused.load(Ordering::SeqCst) && self.inlet.queued() <= LOW {
+            self.is_paused.store(false, Ordering::SeqCst);
+            self.wake();
+        }
+    }
+
+    fn send(&self, turn: &mut Turn, data: &[u8]) -> bool {
+        let (pushed, has_room) = {
+            let mut wire = lock(&self.wire);
+            if wire.is_over || wire.is_end_asked {
+                return true;
+            }
+            let pushed = wire.push(data);
+            (pushed, wire.pending() < HIGH)
+        };
+        self.pushed(turn, pushed);
+        has_room
+    }
+
+    fn feed_by(&self, source: Source) {
+        let mut wire = lock(&self.wire);
+        if !wire.is_over {
+            wire.feeder = Some(source);
+        }
+    }
+
+    fn has_feeder(&self) -> bool {
+        lock(&self.wire).feeder.is_some()
+    }
+
+    fn has_room(&self) -> bool {
+        lock(&self.wire).pending() < HIGH
+    }
+
+    fn is_over(&self) -> bool {
+        lock(&self.wire).is_over
+    }
+
+    fn is_ended(&self) -> bool {
+        let wire = lock(&self.wire);
+        wire.is_end_asked || wire.is_over
+    }
+
+    fn is_leaving(&self) -> bool {
+        let mut wire = lock(&self.wire);
+        wire.is_end_asked && !wire.is_over && wire.pending() > 0
+    }
+
+    fn is_own(&self) -> bool {
+        self.is_own.load(Ordering::Acquire)
+    }
+
+    fn certificate(&self) -> Option<Arc<[u8]>> {
+        self.certificate.get().cloned()
+    }
+
+    fn remote(&self) -> Option<SocketAddr> {
+        self.remote
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+}
+
+fn tune(sock: &TcpStream) {
+    let sock = SockRef::from(sock);
+    // What cannot be tuned works all the same.
+    let _ = sock.set_tcp_nodelay(true);
+    let _ = sock.set_keepalive(true);
+}

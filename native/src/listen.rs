@@ -1,0 +1,98 @@
+//! Connections that others open. Too many handshakes at once, or one too slow, are cut.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+
+use crate::conn::Conn;
+use crate::drive::{drive, shake};
+use crate::events::{Events, Happening};
+use crate::lock;
+use crate::tls::Context;
+
+/// To wait when the process is out of file descriptors.
+const BREATH: Duration = Duration::from_millis(100);
+
+pub struct Listener {
+    pub token: u64,
+    events: Arc<Events>,
+    context: Mutex<Option<Context>>,
+    /// Handshakes that may begin now.
+    room: AtomicUsize,
+    limit: Duration,
+    loops: Mutex<Vec<AbortHandle>>,
+}
+
+impl Listener {
+    pub fn new(events: &Arc<Events>, context: Option<Context>, handshakes: usize, limit: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            token: events.token(),
+            events: events.clone(),
+            context: Mutex::new(context),
+            room: AtomicUsize::new(handshakes),
+            limit,
+            loops: Mutex::default(),
+        })
+    }
+
+    /// Accept on `socket`, until closed.
+    pub fn begin(self: &Arc<Self>, runtime: &tokio::runtime::Handle, socket: TcpListener) {
+        let task = runtime.spawn(self.clone().accept_all(socket));
+        lock(&self.loops).push(task.abort_handle());
+    }
+
+    /// Show another certificate from the next handshake on.
+    pub fn renew(&self, context: Context) {
+        *lock(&self.context) = Some(context);
+    }
+
+    pub fn close(&self) {
+        for each in lock(&self.loops).drain(..) {
+            each.abort();
+        }
+    }
+
+    async fn accept_all(self: Arc<Self>, socket: TcpListener) {
+        loop {
+            match socket.accept().await {
+                Ok((sock, _)) => self.accepted(sock),
+                Err(_) => tokio::time::sleep(BREATH).await,
+            }
+        }
+    }
+
+    fn accepted(self: &Arc<Self>, sock: TcpStream) {
+        let sock = Arc::new(sock);
+        let context = lock(&self.context).clone();
+        let Some(context) = context else {
+            let conn = Conn::new(&self.events, &sock, None);
+            self.events.push(self.token, Happening::Accepted(conn.clone()));
+            tokio::spawn(drive(conn, sock));
+            return;
+        };
+        let taken = self.room.fetch_update(Ordering::AcqRel, Ordering::Acquire, |room| room.checked_sub(1));
+        if taken.is_ok() {
+            tokio::spawn(self.clone().secure(sock, context));
+        }
+    }
+
+    async fn secure(self: Arc<Self>, sock: Arc<TcpStream>, context: Context) {
+        let shaken = match context.start() {
+            Ok(tls) => {
+                let conn = Conn::new(&self.events, &sock, Some(tls));
+                let done = tokio::time::timeout(self.limit, shake(&conn, &sock)).await;
+                matches!(done, Ok(Ok(()))).then_some(conn)
+            }
+            Err(_) => None,
+        };
+        self.room.fetch_add(1, Ordering::AcqRel);
+        if let Some(conn) = shaken {
+            self.events.push(self.token, Happening::Accepted(conn.clone()));
+            drop(self);
+            drive(conn, sock).await;
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What TLS promises, between two of its own sessions and against the TLS library alone.
+
+mod cards;
+mod certificates;
+mod established;
+mod pair;
+mod plain;
+mod quantum;
+mod refusals;
