@@ -75,10 +75,10 @@ impl Inlet {
         lock(&self.state).sink = Some(Sink { outlet, counter });
     }
 
-    /// Nothing will come or go any more: hold those no longer who hold us.
+    /// Nothing will come or go any more: hold those no longer who hold us, once they know.
     pub fn let_go(&self) {
         let mut state = lock(&self.state);
-        if state.chunks.is_empty() || state.broken.is_some() {
+        if state.chunks.is_empty() && state.passed {
             drop(state.sink.take());
         }
     }
