@@ -35,8 +35,8 @@ from ztm.wire.records import PingAnswer
 
 TOGETHER = 8
 """Agents that connect at the same time."""
-AGAIN = 1.0
-"""Seconds after which one that was not accepted tries again, as agents do; the delay doubles with each failure."""
+AGAIN, LAST_AGAIN = 1.0, 8.0
+"""Seconds after which one that was not accepted tries again, as agents do; the delay doubles up to the last."""
 LATE = 20.0
 """Seconds between two heartbeats answered, or two pings, from which one was late: they are due every 15."""
 CONFIG = AgentConfig(data=Path("unused"), listen=Address("127.0.0.1", 1))
@@ -87,7 +87,7 @@ class Population:
                 self.counted["retries"] += 1
                 self._complain(f"the first that was not accepted at once: {error}")
             await asyncio.sleep(delay)
-            delay *= 2
+            delay = min(delay * 2, LAST_AGAIN)
 
     def _expect(self, name: str) -> Due:
         self._due.append(due := Due(name, self.counted))

@@ -28,6 +28,8 @@ pub struct Conn {
     is_blocked: AtomicBool,
     /// Enough waits for the consumer; the socket is not read.
     is_paused: AtomicBool,
+    /// The peer has ended its side: there is nothing more to read.
+    is_drained: AtomicBool,
     is_gone: AtomicBool,
     is_marked: AtomicBool,
     is_tls: bool,
@@ -56,6 +58,7 @@ impl Conn {
             waker: Mutex::default(),
             is_blocked: AtomicBool::new(false),
             is_paused: AtomicBool::new(false),
+            is_drained: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
             is_marked: AtomicBool::new(false),
             is_own: AtomicBool::new(false),
@@ -75,7 +78,7 @@ impl Conn {
 
     /// Whether the end was said and the peer's is awaited, or nobody reads: then somebody should look now and then.
     pub fn is_waiting(&self) -> bool {
-        self.is_paused.load(Ordering::Acquire) || lock(&self.wire).is_shut
+        self.is_paused.load(Ordering::Acquire) || self.is_drained.load(Ordering::Acquire) || lock(&self.wire).is_shut
     }
 
     pub fn is_shut(&self) -> bool {
@@ -114,7 +117,8 @@ impl Conn {
         if self.is_blocked.load(Ordering::Acquire) && sock.poll_write_ready(task).is_ready() {
             return Poll::Ready(Wake::Writable);
         }
-        if !self.is_paused.load(Ordering::Acquire) && sock.poll_read_ready(task).is_ready() {
+        let is_reading = !self.is_paused.load(Ordering::Acquire) && !self.is_drained.load(Ordering::Acquire);
+        if is_reading && sock.poll_read_ready(task).is_ready() {
             return Poll::Ready(Wake::Readable);
         }
         Poll::Pending
@@ -147,6 +151,7 @@ impl Conn {
     /// The peer has ended its side.
     pub fn finished(&self, turn: &mut Turn) {
         let Some(port) = self.port() else { return };
+        self.is_drained.store(true, Ordering::Release);
         lock(&self.wire).is_finished = true;
         inlet::finished(&port, turn);
         if self.is_tls {

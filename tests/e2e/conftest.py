@@ -1,5 +1,7 @@
 """Worlds of real processes for tests; when a test fails, what its processes said is shown with it."""
 
+import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +28,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     return report
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What is marked `networks` runs on each network that is installed; all else on the one that a user gets."""
+    if metafunc.definition.get_closest_marker("networks") and "ZTM_NET" not in os.environ:
+        if importlib.util.find_spec("ztm_native"):
+            metafunc.parametrize("network", ["native", "aio"], indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def network(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The network of all processes that a test starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        if chosen := getattr(request, "param", ""):
+            patch.setenv("ZTM_NET", chosen)
+        yield
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A world of the test's own, empty so far."""
@@ -46,7 +64,7 @@ class Mesh:
 
 
 @pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+def mesh(tmp_path_factory: pytest.TempPathFactory, network: None) -> Iterator[Mesh]:
     """A mesh that the tests of a module share; they leave it as they found it, but for tunnels."""
     world = World(tmp_path_factory.mktemp("mesh"))
     try:

@@ -26,6 +26,8 @@ from targets import (
 )
 from world import World, await_exit, free_port, open_tunnel, until
 
+pytestmark = pytest.mark.networks
+
 
 def test_bytes_go_both_ways_and_each_end_is_passed_on(mesh) -> None:
     with Server(after_end) as server:

@@ -290,7 +290,7 @@ def one_line(ran: Ran, status: int) -> str:
 
 def environment(home: Path, env: dict[str, str] | None = None) -> dict[str, str]:
     """What a process of the machine with this home directory sees."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("ZTM_")}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("ZTM_") or key == "ZTM_NET"}
     return {**kept, "HOME": str(home), **(env or {})}
 
 
