@@ -49,9 +49,19 @@ class End(Joint):
     def is_own(self) -> bool:
         return self._identity is not None
 
+    def _settle(self) -> None:
+        super()._settle()
+        there = self._partner
+        if there.is_over:  # no cycle is left: sockets make none either
+            self._partner = there._partner = NOWHERE
+
     @property
     def partner(self) -> "End":
         return cast("End", self._partner)
+
+
+NOWHERE = Joint()
+"""The partner of those that need none any more."""
 
 
 class DirectExchange(End):

@@ -15,7 +15,7 @@ DIALLED: int
 REQUEST: int
 """Event of a `Session`: the peer opened a stream. The detail is its `Stream`; see `Stream.request`."""
 CLOSED: int
-"""Event of a `Session`: it is over. The detail is the reason, for people."""
+"""Event of a `Session`: it is over. The detail is the reason, for people. Of a `Relay`: it is over; `idle` or empty."""
 READY: int
 """Event of a `Stream`: what was watched for has come. The detail is an int, the bits of `Stream.watch`."""
 DATAGRAM: int
@@ -124,7 +124,8 @@ class Listener:
     @property
     def token(self) -> int: ...
     def renew(self, context: TlsContext) -> None: ...
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Accept no more; the addresses are free when it returns."""
 
 @final
 class Session:
@@ -157,6 +158,21 @@ class Datagrams:
     def send(self, data: bytes, host: str | None = None, port: int = 0) -> None:
         """Send one datagram, or drop it."""
     def close(self) -> None: ...
+
+@final
+class Relay:
+    """A UDP session under way; see `Core.relay`."""
+
+    @property
+    def token(self) -> int: ...
+    @property
+    def is_over(self) -> bool:
+        """It takes no datagrams of the socket any more; their sender's next one is an event again."""
+    @property
+    def silence(self) -> float:
+        """Seconds since the socket's side was heard from last."""
+    def stop(self) -> None:
+        """Carry no more; the stream is left to the caller."""
 
 @final
 class Core:
@@ -196,5 +212,29 @@ class Core:
         """One direction; watch the source for PIPED."""
     def datagrams(self, fd: int, connected: bool) -> Datagrams:
         """A UDP socket, which is owned from now on."""
+    def relay(
+        self,
+        socket: Datagrams,
+        host: str | None,
+        port: int,
+        stream: Stream,
+        taken: Counter,
+        given: Counter,
+        *,
+        early: Sequence[bytes],
+        idle: float,
+        linger: float,
+        datagrams: int,
+        bytes: int,
+    ) -> Relay:
+        """Carry datagrams of one sender (without `host`: of whom the socket is connected to) as frames on `stream`.
+
+        It begins with `early`, which is not counted; `taken` counts bytes from the socket, `given` those to it. Those
+        of the sender are no events until it is over: the stream was ended or cut by either side, or nothing came for
+        `idle` seconds. Then the own side is ended, and the stream is cut after `linger` seconds.
+
+        Raises:
+            ValueError: `host` is no IP address, or the socket is not connected.
+        """
     def close(self) -> None:
         """Stop the threads; what was sent on ended streams is handed to the kernel first."""

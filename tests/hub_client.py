@@ -17,7 +17,7 @@ from v1_http import PATIENCE, Answer, Http2, Stream, Wire
 from ztm.hub.config import HubConfig
 from ztm.hub.hub import Hub
 from ztm.model import Address
-from ztm.net.aio import AioNetwork
+from ztm.net.choice import implementation
 from ztm.pki import Authority, new_key, public_key
 from ztm.store.hub import HubStore
 
@@ -46,7 +46,7 @@ class Credential:
         return made
 
 
-class ClockedNetwork(AioNetwork):
+class ClockedNetwork(implementation()):
     """The real network, with clocks that can be moved."""
 
     def __init__(self) -> None:

@@ -14,7 +14,12 @@ pub struct Bucket {
 impl Bucket {
     #[must_use]
     pub fn new(rate: f64, burst: f64, now: Instant) -> Self {
-        Self { rate, burst, left: burst, at: now }
+        Self {
+            rate,
+            burst,
+            left: burst,
+            at: now,
+        }
     }
 
     /// Take one; false if there is none.

@@ -18,6 +18,10 @@ use crate::tls::Tls;
 use crate::turn::{Flush, Turn};
 use crate::wire::{Flushed, HIGH, LOW, Wire};
 
+/// Bytes in the kernel that have not left yet; more would only make urgent frames late (TCP_NOTSENT_LOWAT).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT: u32 = 256 << 10;
+
 pub struct Conn {
     me: Weak<Conn>,
     watch: Watch,
@@ -211,19 +215,20 @@ impl Conn {
 
 impl Outlet for Conn {
     fn put(&self, turn: &mut Turn, data: &[u8]) -> usize {
-        let pushed = {
+        let (pushed, taken) = {
             let mut wire = lock(&self.wire);
             if wire.is_over || wire.is_end_asked {
                 return data.len();
             }
-            if wire.pending() >= HIGH {
-                wire.is_full = true;
+            let taken = data.len().min(HIGH.saturating_sub(wire.pending()));
+            wire.is_full |= taken < data.len();
+            if taken == 0 {
                 return 0;
             }
-            wire.push(data)
+            (wire.push(&data[..taken]), taken)
         };
         self.pushed(turn, pushed);
-        data.len()
+        taken
     }
 
     fn end(&self, turn: &mut Turn) {
@@ -390,4 +395,6 @@ fn tune(sock: &TcpStream) {
     // What cannot be tuned works all the same.
     let _ = sock.set_tcp_nodelay(true);
     let _ = sock.set_keepalive(true);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = sock.set_tcp_notsent_lowat(UNSENT);
 }

@@ -29,8 +29,16 @@ impl Core {
     /// # Errors
     /// The system has no threads or descriptors left.
     pub fn start(threads: usize) -> std::io::Result<Self> {
-        let threads = if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads };
-        let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name("ztm-net").enable_all().build()?;
+        let threads = if threads == 0 {
+            std::thread::available_parallelism().map_or(1, usize::from)
+        } else {
+            threads
+        };
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("ztm-net")
+            .enable_all()
+            .build()?;
         let sessions: Arc<Mutex<Vec<Weak<Session>>>> = Arc::default();
         runtime.spawn(tick(sessions.clone()));
         Ok(Self {

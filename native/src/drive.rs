@@ -32,7 +32,12 @@ thread_local! {
 }
 
 fn with_buffers<T>(work: impl FnOnce(&mut Buffers) -> T) -> T {
-    let made = || Box::new(Buffers { input: Input::with_room(READ), plain: vec![0; READ] });
+    let made = || {
+        Box::new(Buffers {
+            input: Input::with_room(READ),
+            plain: vec![0; READ],
+        })
+    };
     let mut buffers = BUFFERS.take().unwrap_or_else(made);
     let result = work(&mut buffers);
     buffers.input.clear();
@@ -48,7 +53,11 @@ fn receive(sock: &TcpStream, into: &mut [u8]) -> std::io::Result<Option<usize>> 
     let tried = sock.try_io(Interest::READABLE, || {
         let size = (&*SockRef::from(sock)).read(into)?;
         got = Some(size);
-        if size > 0 && size < into.len() { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        if size > 0 && size < into.len() {
+            Err(ErrorKind::WouldBlock.into())
+        } else {
+            Ok(())
+        }
     });
     match tried {
         Err(error) if got.is_none() && error.kind() != ErrorKind::WouldBlock => Err(error),
@@ -127,7 +136,11 @@ fn look(conn: &Conn, sock: &TcpStream, turn: &mut Turn) {
 }
 
 fn read(conn: &Conn, sock: &TcpStream, turn: &mut Turn, buffers: &mut Buffers) {
-    let into = if conn.is_tls() { buffers.input.space() } else { &mut buffers.plain[..] };
+    let into = if conn.is_tls() {
+        buffers.input.space()
+    } else {
+        &mut buffers.plain[..]
+    };
     match receive(sock, into) {
         Ok(None) => {}
         Ok(Some(0)) => conn.finished(turn),

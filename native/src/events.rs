@@ -3,6 +3,7 @@
 //! Whoever puts an event in never waits and never runs Python.
 
 use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,7 +26,7 @@ pub enum Happening {
     Request(Arc<dyn Port>),
     Closed(Arc<str>),
     Ready(u8),
-    Datagram(Vec<u8>, std::net::SocketAddr),
+    Datagram(Vec<u8>, SocketAddr),
 }
 
 pub struct Event {
@@ -78,6 +79,19 @@ impl Events {
         std::mem::take(&mut *lock(&self.queue))
     }
 
+    /// The datagrams that wait for `token` and come from those who are `chosen`, so that nobody is told of them.
+    pub fn take_datagrams(&self, token: u64, chosen: impl Fn(SocketAddr) -> bool) -> Vec<Vec<u8>> {
+        let is_one = |event: &mut Event| {
+            event.token == token && matches!(event.what, Happening::Datagram(_, from) if chosen(from))
+        };
+        let taken = lock(&self.queue).extract_if(.., is_one).collect::<Vec<_>>();
+        let bytes = taken.into_iter().filter_map(|event| match event.what {
+            Happening::Datagram(data, _) => Some(data),
+            _ => None,
+        });
+        bytes.collect()
+    }
+
     /// How many events wait.
     pub fn waiting(&self) -> usize {
         lock(&self.queue).len()
@@ -98,7 +112,11 @@ pub struct Watch {
 
 impl Watch {
     pub fn new(events: &Arc<Events>) -> Self {
-        Self { token: events.token(), armed: AtomicU8::new(0), events: events.clone() }
+        Self {
+            token: events.token(),
+            armed: AtomicU8::new(0),
+            events: events.clone(),
+        }
     }
 
     pub fn events(&self) -> &Arc<Events> {

@@ -33,6 +33,7 @@ pub trait Outlet: Send + Sync {
 pub enum Source {
     Port(Arc<dyn Port>),
     Session(Arc<Session>),
+    Relay(Arc<crate::udp::relay::Relay>),
 }
 
 /// One two-way byte flow with half-close.

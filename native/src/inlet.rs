@@ -12,7 +12,7 @@ use crate::flow::{Counter, Outlet, Port, Reason};
 use crate::lock;
 use crate::turn::Turn;
 
-/// Bytes up to which a chunk that waits grows, instead of one more being made.
+/// Bytes of a chunk, where more waits than fits one.
 const CHUNK: usize = 64 << 10;
 
 /// Who takes what comes, and where it is counted.
@@ -67,7 +67,7 @@ impl Inlet {
         let state = lock(&self.state);
         let is_readable = state.queued > 0 || state.ended || state.broken.is_some();
         let is_piped = state.passed || state.broken.is_some();
-        u8::from(is_readable) * READABLE | u8::from(is_piped) * PIPED
+        (u8::from(is_readable) * READABLE) | (u8::from(is_piped) * PIPED)
     }
 
     /// Hand everything to `outlet` from now on; [`advance`] begins.
@@ -136,11 +136,22 @@ impl State {
         size - paid
     }
 
+    /// Keep `data` behind what waits, in as little memory as it takes: a queue that grows is one of full chunks.
     fn keep(&mut self, data: &[u8]) {
         self.queued += data.len();
-        match self.chunks.back_mut() {
-            Some(last) if last.len() + data.len() <= CHUNK => last.extend_from_slice(data),
-            _ => self.chunks.push_back(data.to_vec()),
+        let mut rest = data;
+        if let Some(last) = self.chunks.back_mut() {
+            let (now, later) = rest.split_at(rest.len().min(last.capacity() - last.len()));
+            last.extend_from_slice(now);
+            rest = later;
+        }
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(CHUNK));
+            let room = if self.queued > CHUNK { CHUNK } else { now.len() };
+            let mut chunk = Vec::with_capacity(room);
+            chunk.extend_from_slice(now);
+            self.chunks.push_back(chunk);
+            rest = later;
         }
     }
 

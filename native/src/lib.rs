@@ -14,12 +14,15 @@ pub mod dial;
 pub mod drive;
 pub mod events;
 pub mod flow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod hpack;
 pub mod http2;
 pub mod inlet;
 pub mod listen;
 pub mod tls;
 pub mod turn;
+pub mod udp;
 pub mod wire;
 
 #[cfg(feature = "python")]

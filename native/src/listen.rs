@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use crate::conn::Conn;
 use crate::drive::{drive, shake};
@@ -23,7 +23,7 @@ pub struct Listener {
     /// Handshakes that may begin now.
     room: AtomicUsize,
     limit: Duration,
-    loops: Mutex<Vec<AbortHandle>>,
+    loops: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Listener {
@@ -41,7 +41,7 @@ impl Listener {
     /// Accept on `socket`, until closed.
     pub fn begin(self: &Arc<Self>, runtime: &tokio::runtime::Handle, socket: TcpListener) {
         let task = runtime.spawn(self.clone().accept_all(socket));
-        lock(&self.loops).push(task.abort_handle());
+        lock(&self.loops).push(task);
     }
 
     /// Show another certificate from the next handshake on.
@@ -49,9 +49,16 @@ impl Listener {
         *lock(&self.context) = Some(context);
     }
 
-    pub fn close(&self) {
-        for each in lock(&self.loops).drain(..) {
+    /// Accept no more. What it returns ends once the sockets are closed, and their addresses are free.
+    pub fn close(&self) -> impl Future<Output = ()> + use<> {
+        let loops = std::mem::take(&mut *lock(&self.loops));
+        for each in &loops {
             each.abort();
+        }
+        async move {
+            for each in loops {
+                let _ = each.await; // it was aborted
+            }
         }
     }
 
@@ -73,7 +80,9 @@ impl Listener {
             tokio::spawn(drive(conn, sock));
             return;
         };
-        let taken = self.room.fetch_update(Ordering::AcqRel, Ordering::Acquire, |room| room.checked_sub(1));
+        let taken = self
+            .room
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |room| room.checked_sub(1));
         if taken.is_ok() {
             tokio::spawn(self.clone().secure(sock, context));
         }

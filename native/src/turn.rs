@@ -45,6 +45,7 @@ impl Turn {
             match source {
                 Source::Port(port) => inlet::advance(&port, self),
                 Source::Session(session) => session.advance(self),
+                Source::Relay(relay) => relay.advance(self),
             }
         }
     }

@@ -42,7 +42,11 @@ pub struct Wire {
 
 impl Wire {
     pub fn new(sock: Arc<TcpStream>, tls: Option<Tls>) -> Self {
-        Self { sock: Some(sock), tls: tls.map(Box::new), ..Self::default() }
+        Self {
+            sock: Some(sock),
+            tls: tls.map(Box::new),
+            ..Self::default()
+        }
     }
 
     /// Bytes that the kernel has not taken.
@@ -74,7 +78,9 @@ impl Wire {
 
     /// Write as much as the kernel takes now.
     pub fn flush(&mut self) -> Flushed {
-        let Some(sock) = self.sock.clone() else { return Flushed::All };
+        let Some(sock) = self.sock.clone() else {
+            return Flushed::All;
+        };
         loop {
             let bytes = match &mut self.tls {
                 Some(tls) => tls.output().bytes(),
@@ -116,7 +122,9 @@ impl Wire {
     /// # Errors
     /// The TLS session has failed.
     pub fn decrypt(&mut self, input: &mut Input, plain: &mut [u8]) -> Result<Decrypted, TlsError> {
-        self.tls.as_mut().map_or(Ok(Decrypted::Nothing), |tls| tls.decrypt(input, plain))
+        self.tls
+            .as_mut()
+            .map_or(Ok(Decrypted::Nothing), |tls| tls.decrypt(input, plain))
     }
 
     /// Say goodbye, after all that waits.

@@ -30,9 +30,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """What is marked `networks` runs on each network that is installed; all else on the one that a user gets."""
-    if metafunc.definition.get_closest_marker("networks") and "ZTM_NET" not in os.environ:
-        if importlib.util.find_spec("ztm_native"):
-            metafunc.parametrize("network", ["native", "aio"], indirect=True, scope="module")
+    both = "ZTM_NET" not in os.environ and importlib.util.find_spec("ztm_native")
+    if both and metafunc.definition.get_closest_marker("networks"):
+        metafunc.parametrize("network", ["native", "aio"], indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from targets import Server, connected, echo, named, read_all, read_exactly, seconds_until_works, works
 from world import ZTM, Agent, Hub, Ran, World, environment, free_port, one_line, open_tunnel, run_ztm, until
 
-pytestmark = pytest.mark.long  # each starts, stops or kills processes
+pytestmark = [pytest.mark.long, pytest.mark.networks]  # each starts, stops or kills processes
 
 AT_ONCE = 5.0
 """Seconds for a process without anything under way to end, on a loaded machine; a drain takes ten."""

@@ -13,7 +13,7 @@ import pytest
 from targets import Server, connected, echo, read_exactly, seconds_until_works, works
 from world import Agent, Hub, World, free_port, open_tunnel, until
 
-pytestmark = pytest.mark.long  # each starts, stops or kills processes
+pytestmark = [pytest.mark.long, pytest.mark.networks]  # each starts, stops or kills processes
 
 RECOVERY = 3.0
 """Seconds within which tunnels work again (issue: "Failure")."""

@@ -19,6 +19,7 @@ from contract.parties import ANYWHERE, Parties, read_all
 from ztm.model import Address
 from ztm.net.aio import AioNetwork
 from ztm.net.base import Exchange, Stream, TlsConfig
+from ztm.net.choice import network as chosen_network
 
 SIZE = 3_000_000
 
@@ -30,7 +31,7 @@ def parties() -> Parties:
 
 @pytest.fixture
 async def net() -> AioNetwork:
-    return AioNetwork()
+    return chosen_network()
 
 
 def plain_context(tls: TlsConfig, directory: Path, *, server: bool) -> ssl.SSLContext:

@@ -16,7 +16,7 @@ from ztm.hub.config import HubConfig
 from ztm.hub.hub import Hub
 from ztm.hub.root import issue, issue_once
 from ztm.model import Address
-from ztm.net.aio import AioNetwork
+from ztm.net.choice import network as chosen_network
 from ztm.pki import new_key, parse_permit, public_key
 
 NAMES = (Address("hub.example", 8888),)
@@ -65,14 +65,14 @@ async def test_log_lines_cannot_be_forged(tmp_path: Path, caplog: pytest.LogCapt
 
 async def test_a_hub_without_a_ca_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match="--permit"):
-        Hub(HubConfig(data=tmp_path / "hub", listen=Address("127.0.0.1", 1), names=NAMES), AioNetwork())
+        Hub(HubConfig(data=tmp_path / "hub", listen=Address("127.0.0.1", 1), names=NAMES), chosen_network())
 
 
 async def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     async with mesh(tmp_path) as made:
         other = tmp_path / "other"
         issue(other, NAMES)
-        hub = Hub(HubConfig(data=other, listen=Address("127.0.0.1", made.port), names=NAMES), AioNetwork())
+        hub = Hub(HubConfig(data=other, listen=Address("127.0.0.1", made.port), names=NAMES), chosen_network())
         with pytest.raises(ConflictError, match="in use"):
             await hub.start()
         await hub.close()

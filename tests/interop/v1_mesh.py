@@ -20,7 +20,7 @@ from ztm.agent.mesh import Mesh
 from ztm.agent.state import Health, State
 from ztm.apps.builtin import BUILTIN
 from ztm.model import Address
-from ztm.net.aio import AioNetwork
+from ztm.net.choice import network as chosen_network
 from ztm.rest.client import call_stream
 
 LOOPBACK = "127.0.0.1"
@@ -86,7 +86,9 @@ class V1Mesh:
         data = self.folder / f"agent{len(self.agents)}"
         listen = Address(LOOPBACK, 0)
         agent = Agent(
-            AgentConfig(data=data, listen=listen, pointers=self.folder / "pointers", **config), AioNetwork(), BUILTIN
+            AgentConfig(data=data, listen=listen, pointers=self.folder / "pointers", **config),
+            chosen_network(),
+            BUILTIN,
         )
         self.agents.append(agent)
         await agent.start()

@@ -13,9 +13,9 @@ from ztm.apps.audit import Audit, Trail
 from ztm.apps.base import App, AppFiles, Place
 from ztm.errors import ForbiddenError, NotFoundError, StorageError, UnreachableError
 from ztm.model import Address, Endpoint, FileInfo, Peer
-from ztm.net.aio import AioNetwork
 from ztm.net.asgi import PEER, UPGRADE, ASGIApp, HttpLimits, Upgrade, serve_stream
 from ztm.net.base import Accept, Exchange, Headers, Listener, Network, Session, SessionLimits, Stream, TlsConfig
+from ztm.net.choice import implementation
 from ztm.net.http1 import Answer, request_http1
 from ztm.rest import inprocess
 from ztm.wire.records import User
@@ -39,7 +39,7 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
         return int(probe.getsockname()[1])
 
 
-class WatchedNetwork(AioNetwork):
+class WatchedNetwork(implementation()):
     """The real network, which also says when a port was opened."""
 
     def __init__(self) -> None:

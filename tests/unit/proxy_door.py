@@ -19,6 +19,7 @@ from ztm.errors import BrokenStreamError, NotFoundError, UnreachableError, ZtmEr
 from ztm.model import Address, Peer
 from ztm.net.aio import AioNetwork
 from ztm.net.base import Listener, Stream
+from ztm.net.choice import network as chosen_network
 from ztm.wire.datagram import Decoder, encode
 
 EXIT = "00000000-0000-4000-8000-00000000e417"
@@ -269,7 +270,7 @@ async def doorway(
     main = asyncio.current_task()
     assert main is not None
     give_up = loop.call_later(DEADLINE, main.cancel, "the test took too long")
-    network, audit = AioNetwork(), MemoryAudit()
+    network, audit = chosen_network(), MemoryAudit()
     way = MemoryWay(network)
     log = logging.LoggerAdapter(logging.getLogger("test.proxy"), {})
     door = Door(network, way, log, limits or DoorLimits(linger_seconds=0.2), credentials, audit=audit, peer=OWNER)

@@ -14,9 +14,9 @@ from ztm.agent.apps.uses import StoppedError
 from ztm.apps.base import AppContext
 from ztm.errors import BrokenStreamError
 from ztm.model import Address, Peer
-from ztm.net.aio import AioNetwork
 from ztm.net.asgi import UPGRADE, HttpLimits, Receive, Scope, Send, serve_stream
 from ztm.net.base import Listener, SessionLimits, Stream
+from ztm.net.choice import network as chosen_network
 from ztm.store.agent import AgentStore
 from ztm.wire.records import AppChange
 
@@ -86,7 +86,7 @@ class Bench:
     """A host with two apps, served on a port: below ``/peer/APP`` to a peer, below ``/user/APP`` to the user."""
 
     def __init__(self, store: AgentStore) -> None:
-        self.network = AioNetwork()
+        self.network = chosen_network()
         self.apps: list[Echo] = []
         factories = dict.fromkeys(APPS, self._app)
         self.host = AppHost(

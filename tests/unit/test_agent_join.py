@@ -17,7 +17,7 @@ from ztm.agent.state import Health, State
 from ztm.apps.builtin import BUILTIN
 from ztm.errors import CertificateError, ConflictError, NotFoundError, UnreachableError, UsageError, ZtmError
 from ztm.model import Address
-from ztm.net.aio import AioNetwork
+from ztm.net.choice import network as chosen_network
 from ztm.pki import Authority, new_key, public_key
 from ztm.store.agent import AgentStore
 
@@ -44,7 +44,7 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
 
 
 def make(folder: Path, listen: Address = ANY_PORT) -> Agent:
-    return Agent(AgentConfig(data=folder / "a", listen=listen, pointers=folder / "p"), AioNetwork(), BUILTIN)
+    return Agent(AgentConfig(data=folder / "a", listen=listen, pointers=folder / "p"), chosen_network(), BUILTIN)
 
 
 def settings(

@@ -20,9 +20,9 @@ from ztm.agent.api.commands import serve_command
 from ztm.apps.base import App
 from ztm.apps.command import Console
 from ztm.model import Address
-from ztm.net.aio import AioNetwork
 from ztm.net.asgi import PEER, HttpLimits, serve_stream
 from ztm.net.base import SessionLimits, Stream
+from ztm.net.choice import network as chosen_network
 from ztm.rest.message import Request, Response
 from ztm.rest.router import Router
 from ztm.wire.console import Window
@@ -127,7 +127,7 @@ class Served:
 @pytest.fixture
 async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
     monkeypatch.setenv("HOME", str(tmp_path))
-    probe, router, network = Probe(), Router(), AioNetwork()
+    probe, router, network = Probe(), Router(), chosen_network()
 
     async def command(request: Request) -> None:
         await serve_command(request, cast("App", probe), probe)

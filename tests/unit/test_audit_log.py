@@ -53,11 +53,13 @@ class Bench:
 
     @property
     def records(self) -> list[dict[str, Any]]:
+        self.log.save()
         return [json.loads(line) for line in (self.directory / "audit.jsonl").read_text().splitlines()]
 
     def write(self, subject: str = "x", **more: Any) -> None:
         with audited(self.audit, trail(subject, **more)):
             pass
+        self.log.save()
 
 
 def trail(subject: str = "outbound tcp/web", **more: Any) -> Trail:
@@ -82,6 +84,8 @@ async def test_a_session_leaves_one_line_with_all_that_is_known_of_it(bench: Ben
         told.meter.sent, told.meter.received = 5, 7
         bench.clock.time += 1.5
         assert bench.files == []
+    await asyncio.sleep(0)
+    assert bench.files != []
     (record,) = bench.records
     assert record == {
         "time": "2027-01-15T08:00:00.250Z", "duration": 1.5, "app": "ztm/tunnel", "side": "exit", "user": "alice",
@@ -189,6 +193,34 @@ async def test_a_full_disk_harms_no_session_is_said_once_and_counted(
     assert "3 records were lost" in caplog.text
 
 
+async def test_the_lines_of_one_turn_are_written_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: sizes.append(len(data)) or write(descriptor, data))
+    for number in range(5):
+        with audited(bench.audit, trail(str(number))):
+            pass
+    await asyncio.sleep(0)
+    assert len(sizes) == 1
+    assert [one["subject"] for one in bench.records] == list("01234")
+
+
+async def test_of_lines_that_do_not_fit_together_those_are_kept_that_fit(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+
+    def limited(descriptor: int, data: bytes) -> int:
+        return write(descriptor, data[:700])
+
+    monkeypatch.setattr(os, "write", limited)
+    for subject in ("first", "x" * 1000, "last"):
+        with audited(bench.audit, trail(subject)):
+            pass
+    assert [one["subject"] for one in bench.records] == ["first", "last"]
+    assert (bench.log.written, bench.log.lost) == (2, 1)
+
+
 async def test_a_directory_that_is_a_file_harms_no_session(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.directory.write_text("")
@@ -236,6 +268,7 @@ async def test_a_session_that_never_began_or_ended_already_is_not_written(bench:
     bench.audit.begin(one)
     bench.audit.end(one)
     bench.audit.end(one)
+    bench.log.save()
     assert bench.log.written == 1
 
 

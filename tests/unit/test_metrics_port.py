@@ -17,6 +17,7 @@ from ztm.errors import ConflictError
 from ztm.model import Address
 from ztm.net.aio import AioNetwork
 from ztm.net.base import Stream
+from ztm.net.choice import network as chosen_network
 from ztm.net.http1 import Answer
 from ztm.rest.client import call_stream
 from ztm.rest.metrics import CONNECTIONS, MetricsPort, by_label, counter, gauge
@@ -49,7 +50,7 @@ def families() -> Iterable[Metric]:
 
 @contextlib.asynccontextmanager
 async def opened(address: Address | None = None) -> AsyncIterator[Port]:
-    network = AioNetwork()
+    network = chosen_network()
     ills: list[str] = []
     listener = await network.listen(Address("127.0.0.1", 0), _nothing)
     free = listener.address

@@ -11,8 +11,8 @@ from app_mesh import LOOPBACK, free_port
 from ztm.apps.command import Call, Console, EndpointRef
 from ztm.apps.consoles import serve_plain
 from ztm.model import Address
-from ztm.net.aio import AioNetwork
 from ztm.net.base import Stream
+from ztm.net.choice import network as chosen_network
 
 CALL = Call(program="ztm script", words=(), endpoint=EndpointRef("x", "x"), environment={}, is_typed=False)
 RESET = struct.pack("ii", 1, 0)
@@ -43,7 +43,7 @@ class Silent:
 @pytest.fixture
 async def silent(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Silent, socket.socket]]:
     """A command under way, and the socket of its caller."""
-    command, network = Silent(reads=request.param), AioNetwork()
+    command, network = Silent(reads=request.param), chosen_network()
 
     async def accept(stream: Stream) -> None:
         await serve_plain(stream, command.run, CALL)

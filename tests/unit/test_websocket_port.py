@@ -14,6 +14,7 @@ from ztm.agent.local.port import LocalPort
 from ztm.model import Address
 from ztm.net.aio import AioNetwork
 from ztm.net.asgi import Receive, Scope, Send
+from ztm.net.choice import network as chosen_network
 
 PATH = "/api/x"
 PIECE = 64 << 10
@@ -60,7 +61,7 @@ class Port:
 
 @asynccontextmanager
 async def opened(directory: Path, app: Flood) -> AsyncIterator[Port]:
-    network = AioNetwork()
+    network = chosen_network()
     config = AgentConfig(data=directory, listen=Address("127.0.0.1", 0), pointers=directory / "pointers")
     port = LocalPort(config, network, app)
     async with asyncio.timeout(30):

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::FRAME;
 use super::exchange::Exchange;
 use super::frame::{self, Head, word};
 use super::receive::{Fault, Incoming};
 use super::session::Session;
 use super::state::State;
-use super::FRAME;
 use crate::turn::Turn;
 
 const LARGEST_WINDOW: i64 = 0x7fff_ffff;
@@ -33,9 +33,10 @@ impl Session {
                 Ok(())
             }
             frame::WINDOW_UPDATE => self.on_window(turn, head, payload),
-            frame::HEADERS | frame::RST_STREAM | frame::SETTINGS | frame::PING | frame::GOAWAY => {
-                Err(Fault::new(frame::PROTOCOL_ERROR, "a frame on a stream where it has no place"))
-            }
+            frame::HEADERS | frame::RST_STREAM | frame::SETTINGS | frame::PING | frame::GOAWAY => Err(Fault::new(
+                frame::PROTOCOL_ERROR,
+                "a frame on a stream where it has no place",
+            )),
             frame::PUSH_PROMISE => Err(Fault::new(frame::PROTOCOL_ERROR, "a push, which was forbidden")),
             _ => self.idle_frame(&mut self.state()),
         }
@@ -46,13 +47,21 @@ impl Session {
         if state.idle_frames.take(Instant::now()) {
             return Ok(());
         }
-        Err(Fault { code: frame::ENHANCE_YOUR_CALM, text: "the peer sent too many frames that say nothing".into() })
+        Err(Fault {
+            code: frame::ENHANCE_YOUR_CALM,
+            text: "the peer sent too many frames that say nothing".into(),
+        })
     }
 
     /// Whether nobody has opened the stream yet.
     pub(super) fn is_idle(&self, state: &State, stream: u32) -> bool {
-        let is_ours = (stream % 2 == 0) == self.options.is_server;
-        stream == 0 || if is_ours { stream >= state.next } else { stream > state.last }
+        let is_ours = stream.is_multiple_of(2) == self.options.is_server;
+        stream == 0
+            || if is_ours {
+                stream >= state.next
+            } else {
+                stream > state.last
+            }
     }
 
     fn on_reset(&self, turn: &mut Turn, head: Head, payload: &[u8]) -> Result<(), Fault> {
@@ -60,7 +69,10 @@ impl Session {
         let exchange = {
             let mut state = self.state();
             if self.is_idle(&state, head.stream) {
-                return Err(Fault::new(frame::PROTOCOL_ERROR, "a reset of a stream that was never opened"));
+                return Err(Fault::new(
+                    frame::PROTOCOL_ERROR,
+                    "a reset of a stream that was never opened",
+                ));
             }
             match state.streams.get(&head.stream) {
                 Some(exchange) => exchange.clone(),
@@ -69,11 +81,18 @@ impl Session {
         };
         let is_unanswered = self.options.is_server && !exchange.half().is_headed;
         let is_refusal = word(payload) == frame::REFUSED_STREAM;
-        let reason = if is_refusal { "the peer refused one more stream" } else { "the peer reset the stream" };
+        let reason = if is_refusal {
+            "the peer refused one more stream"
+        } else {
+            "the peer reset the stream"
+        };
         exchange.cut(turn, &reason.into());
         if is_unanswered && !self.state().resets.take(Instant::now()) {
             let text = "the peer reset too many streams".into();
-            return Err(Fault { code: frame::ENHANCE_YOUR_CALM, text });
+            return Err(Fault {
+                code: frame::ENHANCE_YOUR_CALM,
+                text,
+            });
         }
         Ok(())
     }
@@ -82,7 +101,10 @@ impl Session {
         if state.settings.take(Instant::now()) {
             return Ok(());
         }
-        Err(Fault { code: frame::ENHANCE_YOUR_CALM, text: "the peer sent too many SETTINGS or PING frames".into() })
+        Err(Fault {
+            code: frame::ENHANCE_YOUR_CALM,
+            text: "the peer sent too many SETTINGS or PING frames".into(),
+        })
     }
 
     fn on_ping(&self, turn: &mut Turn, head: Head, payload: &[u8]) -> Result<(), Fault> {
@@ -133,7 +155,10 @@ impl Session {
         if head.stream == 0 {
             state.send_window += increment;
             if state.send_window > LARGEST_WINDOW {
-                return Err(Fault::new(frame::FLOW_CONTROL_ERROR, "the session's window is too large"));
+                return Err(Fault::new(
+                    frame::FLOW_CONTROL_ERROR,
+                    "the session's window is too large",
+                ));
             }
         } else if let Some(exchange) = state.streams.get(&head.stream).cloned() {
             let mut half = exchange.half();
@@ -143,7 +168,10 @@ impl Session {
             }
             exchange.line_up(&mut state, &mut half);
         } else if self.is_idle(&state, head.stream) {
-            return Err(Fault::new(frame::PROTOCOL_ERROR, "a window of a stream that was never opened"));
+            return Err(Fault::new(
+                frame::PROTOCOL_ERROR,
+                "a window of a stream that was never opened",
+            ));
         }
         let has_waiting = !state.waiting.is_empty();
         drop(state);
@@ -166,7 +194,11 @@ impl Session {
 }
 
 fn expect(is_so: bool) -> Result<(), Fault> {
-    if is_so { Ok(()) } else { Err(Fault::new(frame::FRAME_SIZE_ERROR, "a frame of the wrong size")) }
+    if is_so {
+        Ok(())
+    } else {
+        Err(Fault::new(frame::FRAME_SIZE_ERROR, "a frame of the wrong size"))
+    }
 }
 
 fn apply(state: &mut State, code: u16, value: u32) -> Result<(), Fault> {
@@ -181,7 +213,10 @@ fn apply(state: &mut State, code: u16, value: u32) -> Result<(), Fault> {
         }
         frame::INITIAL_WINDOW_SIZE => {
             if i64::from(value) > LARGEST_WINDOW {
-                return Err(Fault::new(frame::FLOW_CONTROL_ERROR, "an initial window that may not be"));
+                return Err(Fault::new(
+                    frame::FLOW_CONTROL_ERROR,
+                    "an initial window that may not be",
+                ));
             }
             let change = i64::from(value) - state.peer_window;
             state.peer_window = i64::from(value);

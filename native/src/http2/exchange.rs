@@ -126,7 +126,9 @@ impl Exchange {
 
     /// The head of the answer came. Interim ones (1xx) and trailers are dropped.
     pub(super) fn answered(&self, fields: Fields) {
-        let is_interim = fields.iter().any(|(name, value)| &**name == ":status" && value.starts_with('1'));
+        let is_interim = fields
+            .iter()
+            .any(|(name, value)| &**name == ":status" && value.starts_with('1'));
         if !is_interim && self.response.set(fields).is_ok() {
             self.watch.tell(ANSWERED);
         }
@@ -139,7 +141,10 @@ impl Exchange {
         if !half.is_headed {
             return 0;
         }
-        let mut room = state.room().min(usize::try_from(half.send_window).unwrap_or(0)).min(data.len());
+        let mut room = state
+            .room()
+            .min(usize::try_from(half.send_window).unwrap_or(0))
+            .min(data.len());
         if !state.waiting.is_empty() {
             room = room.min(half.quantum);
             half.quantum -= room;
@@ -186,7 +191,11 @@ impl Exchange {
             half.sent = 0;
             self.watch.tell(ROOM);
         }
-        let woken = if std::mem::take(&mut half.wants) { half.feeder.clone() } else { None };
+        let woken = if std::mem::take(&mut half.wants) {
+            half.feeder.clone()
+        } else {
+            None
+        };
         if half.is_end_asked && !half.is_end_sent {
             self.send_end(&mut state, &mut half);
         }
@@ -260,7 +269,11 @@ impl Outlet for Exchange {
             if half.is_over || half.is_end_asked {
                 return data.len();
             }
-            let taken = if half.queued() > 0 { 0 } else { self.frame(&mut state, &mut half, data) };
+            let taken = if half.queued() > 0 {
+                0
+            } else {
+                self.frame(&mut state, &mut half, data)
+            };
             if taken < data.len() {
                 half.wants = true;
                 self.line_up(&mut state, &mut half);
@@ -358,7 +371,11 @@ impl Port for Exchange {
             if half.is_over || half.is_end_asked {
                 return true;
             }
-            let taken = if half.queued() > 0 { 0 } else { self.frame(&mut state, &mut half, data) };
+            let taken = if half.queued() > 0 {
+                0
+            } else {
+                self.frame(&mut state, &mut half, data)
+            };
             if half.sent > QUANTUM {
                 let sent = std::mem::take(&mut half.sent);
                 half.outbox.drain(..sent);

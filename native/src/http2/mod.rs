@@ -3,10 +3,10 @@
 //! A lean layer of its own, as the mesh's CONNECT with `:scheme` and `:path` is none of RFC 9113; only the header
 //! blocks are left to [`crate::hpack`]. Source: RFC 9113, spec mesh-protocol 4.
 
+pub mod control;
 pub mod exchange;
 pub mod frame;
 pub mod receive;
-pub mod control;
 pub mod send;
 pub mod session;
 pub mod state;

@@ -1,7 +1,7 @@
 //! The receiving half of a session: bytes into frames. The content of a DATA frame is handed on as it comes; all others
 //! are looked at when they are whole.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::exchange::Exchange;
@@ -23,13 +23,20 @@ pub struct Fault {
 
 impl Fault {
     pub(super) fn new(code: u32, text: &str) -> Self {
-        Self { code, text: format!("the peer broke HTTP/2: {text}") }
+        Self {
+            code,
+            text: format!("the peer broke HTTP/2: {text}"),
+        }
     }
 }
 
+/// A frame and its content, of DATA nothing but the head.
+type Frame<'a> = (Head, std::borrow::Cow<'a, [u8]>);
+
 /// A DATA frame under way.
 struct Run {
-    exchange: Option<Arc<Exchange>>,
+    /// Not held, or a session that is lost within a frame would hold itself for ever.
+    exchange: Weak<Exchange>,
     /// Bytes of content that have not come yet, then of padding.
     left: usize,
     padding: usize,
@@ -59,20 +66,32 @@ pub struct Incoming {
 impl Incoming {
     pub(super) fn new(is_server: bool) -> Self {
         let preface = if is_server { frame::PREFACE } else { &[] };
-        Self { preface, partial: Vec::new(), run: None, block: None, decoder: Decoder::new() }
+        Self {
+            preface,
+            partial: Vec::new(),
+            run: None,
+            block: None,
+            decoder: Decoder::new(),
+        }
     }
 }
 
 impl Session {
     pub(super) fn feed(&self, turn: &mut Turn, incoming: &mut Incoming, data: &[u8]) -> Result<(), Fault> {
         let mut data = self.skip_preface(incoming, data)?;
-        while !data.is_empty() || incoming.run.as_ref().is_some_and(|run| run.left + run.padding == 0 && !run.is_padded)
+        while !data.is_empty()
+            || incoming
+                .run
+                .as_ref()
+                .is_some_and(|run| run.left + run.padding == 0 && !run.is_padded)
         {
             if let Some(run) = incoming.run.take() {
                 incoming.run = self.go_on(turn, run, &mut data)?;
                 continue;
             }
-            let Some((head, payload)) = self.next_frame(incoming, &mut data)? else { return Ok(()) };
+            let Some((head, payload)) = self.next_frame(incoming, &mut data)? else {
+                return Ok(());
+            };
             if head.kind == frame::DATA {
                 incoming.run = Some(self.begin_run(head)?);
             } else {
@@ -92,16 +111,16 @@ impl Session {
     }
 
     /// The next frame, of DATA its head only; None when more is needed for it.
-    fn next_frame<'a>(
-        &self,
-        incoming: &mut Incoming,
-        data: &mut &'a [u8],
-    ) -> Result<Option<(Head, std::borrow::Cow<'a, [u8]>)>, Fault> {
+    fn next_frame<'a>(&self, incoming: &mut Incoming, data: &mut &'a [u8]) -> Result<Option<Frame<'a>>, Fault> {
         if incoming.partial.is_empty()
             && let Some(first) = data.first_chunk::<HEAD>()
         {
             let head = self.check(incoming, Head::parse(first))?;
-            let size = if head.kind == frame::DATA { HEAD } else { HEAD + head.length };
+            let size = if head.kind == frame::DATA {
+                HEAD
+            } else {
+                HEAD + head.length
+            };
             if data.len() >= size {
                 let payload = &data[HEAD..size];
                 *data = &data[size..];
@@ -109,7 +128,9 @@ impl Session {
             }
         }
         fill(&mut incoming.partial, data, HEAD);
-        let Some(first) = incoming.partial.first_chunk::<HEAD>() else { return Ok(None) };
+        let Some(first) = incoming.partial.first_chunk::<HEAD>() else {
+            return Ok(None);
+        };
         let head = self.check(incoming, Head::parse(first))?;
         if head.kind != frame::DATA {
             fill(&mut incoming.partial, data, HEAD + head.length);
@@ -117,8 +138,9 @@ impl Session {
                 return Ok(None);
             }
         }
-        let whole = std::mem::take(&mut incoming.partial);
-        Ok(Some((head, whole[HEAD..].to_vec().into())))
+        let mut whole = std::mem::take(&mut incoming.partial);
+        whole.drain(..HEAD);
+        Ok(Some((head, whole.into())))
     }
 
     /// What can be said of a frame by its head. A large one is refused before it is gathered.
@@ -148,17 +170,23 @@ impl Session {
         let mut state = self.state();
         state.receive_window -= size;
         if state.receive_window < 0 {
-            return Err(Fault::new(frame::FLOW_CONTROL_ERROR, "more was sent than the session's window allows"));
+            return Err(Fault::new(
+                frame::FLOW_CONTROL_ERROR,
+                "more was sent than the session's window allows",
+            ));
         }
         if head.length == 0 && !head.has(frame::END_STREAM) && !state.idle_frames.take(Instant::now()) {
             return Err(Fault::new(frame::ENHANCE_YOUR_CALM, "too many empty frames"));
         }
         let exchange = state.streams.get(&head.stream).cloned();
         if exchange.is_none() && self.is_idle(&state, head.stream) {
-            return Err(Fault::new(frame::PROTOCOL_ERROR, "DATA for a stream that was never opened"));
+            return Err(Fault::new(
+                frame::PROTOCOL_ERROR,
+                "DATA for a stream that was never opened",
+            ));
         }
         let mut run = Run {
-            exchange: None,
+            exchange: Weak::new(),
             left: head.length,
             padding: 0,
             is_padded: head.has(frame::PADDED),
@@ -176,10 +204,13 @@ impl Session {
             half.received += head.length;
             state.held += head.length;
             if half.receive_window < 0 {
-                return Err(Fault::new(frame::FLOW_CONTROL_ERROR, "more was sent than the stream's window allows"));
+                return Err(Fault::new(
+                    frame::FLOW_CONTROL_ERROR,
+                    "more was sent than the stream's window allows",
+                ));
             }
             drop(half);
-            run.exchange = Some(exchange);
+            run.exchange = Arc::downgrade(&exchange);
         }
         Ok(run)
     }
@@ -187,7 +218,9 @@ impl Session {
     /// Hand on what has come of a DATA frame; the rest of it, if any is to come.
     fn go_on(&self, turn: &mut Turn, mut run: Run, data: &mut &[u8]) -> Result<Option<Run>, Fault> {
         if run.is_padded {
-            let Some((first, rest)) = data.split_first() else { return Ok(Some(run)) };
+            let Some((first, rest)) = data.split_first() else {
+                return Ok(Some(run));
+            };
             *data = rest;
             run.is_padded = false;
             run.left -= 1;
@@ -200,9 +233,9 @@ impl Session {
         }
         let size = run.left.min(data.len());
         if size > 0
-            && let Some(exchange) = &run.exchange
+            && let Some(exchange) = run.exchange.upgrade()
         {
-            let port: Arc<dyn Port> = exchange.clone();
+            let port: Arc<dyn Port> = exchange;
             inlet::arrived(&port, turn, &data[..size]);
         }
         *data = &data[size..];
@@ -213,7 +246,7 @@ impl Session {
         if run.left + run.padding > 0 {
             return Ok(Some(run));
         }
-        if let (true, Some(exchange)) = (run.is_last, run.exchange) {
+        if let (true, Some(exchange)) = (run.is_last, run.exchange.upgrade()) {
             self.peer_ended(turn, &exchange);
         }
         Ok(None)
@@ -248,16 +281,18 @@ impl Session {
     ) -> Result<(), Fault> {
         let mut content = payload;
         if head.has(frame::PADDED) {
-            let (first, rest) =
-                content.split_first().ok_or_else(|| Fault::new(frame::FRAME_SIZE_ERROR, "a frame is too small"))?;
+            let (first, rest) = content
+                .split_first()
+                .ok_or_else(|| Fault::new(frame::FRAME_SIZE_ERROR, "a frame is too small"))?;
             let size = rest.len().checked_sub(usize::from(*first));
             content = size
                 .map(|size| &rest[..size])
                 .ok_or_else(|| Fault::new(frame::PROTOCOL_ERROR, "more padding than frame"))?;
         }
         if head.has(frame::PRIORITISED) {
-            content =
-                content.get(5..).ok_or_else(|| Fault::new(frame::FRAME_SIZE_ERROR, "a frame is too small"))?;
+            content = content
+                .get(5..)
+                .ok_or_else(|| Fault::new(frame::FRAME_SIZE_ERROR, "a frame is too small"))?;
         }
         if content.len() > self.options.limits.header_bytes {
             return Err(Fault::new(frame::ENHANCE_YOUR_CALM, "a header block is too large"));
@@ -265,7 +300,11 @@ impl Session {
         if head.has(frame::END_HEADERS) {
             return self.end_block(turn, incoming, head, content);
         }
-        incoming.block = Some(Block { head, bytes: content.to_vec(), frames: 1 });
+        incoming.block = Some(Block {
+            head,
+            bytes: content.to_vec(),
+            frames: 1,
+        });
         Ok(())
     }
 
@@ -276,14 +315,19 @@ impl Session {
         head: Head,
         payload: &[u8],
     ) -> Result<(), Fault> {
-        let Some(mut block) = incoming.block.take() else { return Ok(()) };
+        let Some(mut block) = incoming.block.take() else {
+            return Ok(());
+        };
         block.bytes.extend_from_slice(payload);
         block.frames += 1;
         if head.has(frame::END_HEADERS) {
             return self.end_block(turn, incoming, block.head, &block.bytes);
         }
         if block.frames > self.options.limits.header_bytes / 256 {
-            return Err(Fault::new(frame::ENHANCE_YOUR_CALM, "a header block in too many frames"));
+            return Err(Fault::new(
+                frame::ENHANCE_YOUR_CALM,
+                "a header block in too many frames",
+            ));
         }
         incoming.block = Some(block);
         Ok(())
@@ -320,8 +364,11 @@ impl Session {
         if !self.is_idle(&state, head.stream) {
             return Ok(None);
         }
-        if !self.options.is_server || head.stream % 2 == 0 {
-            return Err(Fault::new(frame::PROTOCOL_ERROR, "a stream with a number that is not the peer's"));
+        if !self.options.is_server || head.stream.is_multiple_of(2) {
+            return Err(Fault::new(
+                frame::PROTOCOL_ERROR,
+                "a stream with a number that is not the peer's",
+            ));
         }
         state.last = head.stream;
         if !self.options.answers || state.inbound >= self.options.limits.streams {
@@ -346,7 +393,7 @@ fn fill(partial: &mut Vec<u8>, data: &mut &[u8], size: usize) {
 }
 
 fn credit(turn: &mut Turn, run: &Run, size: usize) {
-    if let Some(exchange) = &run.exchange {
+    if let Some(exchange) = run.exchange.upgrade() {
         exchange.credit(turn, size);
     }
 }

@@ -142,7 +142,11 @@ impl Session {
 
     /// End the session with a GOAWAY that carries the reason.
     pub fn close(&self, turn: &mut Turn, reason: &str) {
-        let said = if reason.is_empty() { "closed by this side" } else { reason };
+        let said = if reason.is_empty() {
+            "closed by this side"
+        } else {
+            reason
+        };
         self.leave(turn, frame::NO_ERROR, reason.as_bytes(), said);
     }
 

@@ -21,7 +21,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { streams: 2048, held: 256 << 20, header_bytes: 64 << 10, resets: 500.0, controls: 50.0 }
+        Self {
+            streams: 2048,
+            held: 256 << 20,
+            header_bytes: 64 << 10,
+            resets: 500.0,
+            controls: 50.0,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::listener::{Datagrams, Listener};
+use super::relay::Relay;
 use super::session::Session;
 use super::stream::Stream;
 use super::values::{Counter, Failure, TlsContext};
@@ -17,6 +18,7 @@ use crate::dial::{self, To};
 use crate::events::{Event, Happening};
 use crate::http2::session::{Options, Session as NativeSession};
 use crate::http2::state::Limits;
+use crate::udp::relay;
 use crate::{flow, listen};
 
 pub const ACCEPTED: u8 = 1;
@@ -36,7 +38,9 @@ impl Core {
     #[new]
     #[pyo3(signature = (threads = 0))]
     fn new(threads: usize) -> PyResult<Self> {
-        Ok(Self { core: Arc::new(core::Core::start(threads)?) })
+        Ok(Self {
+            core: Arc::new(core::Core::start(threads)?),
+        })
     }
 
     fn fileno(&self) -> i32 {
@@ -44,7 +48,12 @@ impl Core {
     }
 
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Vec<(u64, u8, Bound<'py, PyAny>)>> {
-        self.core.events.take().into_iter().map(|event| self.tell(py, event)).collect()
+        self.core
+            .events
+            .take()
+            .into_iter()
+            .map(|event| self.tell(py, event))
+            .collect()
     }
 
     fn flush(&self, py: Python<'_>) {
@@ -53,8 +62,9 @@ impl Core {
 
     fn dial(&self, host: &str, port: u16, context: Option<&TlsContext>, timeout: f64) -> PyResult<u64> {
         let host = host.split('%').next().unwrap_or(host); // a zone is not kept
-        let address: IpAddr =
-            host.parse().map_err(|_| PyValueError::new_err(format!("not an IP address: {host}")))?;
+        let address: IpAddr = host
+            .parse()
+            .map_err(|_| PyValueError::new_err(format!("not an IP address: {host}")))?;
         self.begin(To::Address(SocketAddr::new(address, port)), context, timeout)
     }
 
@@ -79,9 +89,13 @@ impl Core {
             socket.set_nonblocking(true)?;
             listener.begin(self.core.handle(), tokio::net::TcpListener::from_std(socket)?);
         }
-        Ok(Listener { listener })
+        Ok(Listener {
+            listener,
+            core: self.core.clone(),
+        })
     }
 
+    #[allow(clippy::too_many_arguments)] // as Python has it, by name
     #[pyo3(signature = (stream, *, server, answers, own, streams, held, header_bytes, resets, controls))]
     fn session(
         &self,
@@ -95,12 +109,28 @@ impl Core {
         resets: f64,
         controls: f64,
     ) -> Session {
-        let limits = Limits { streams, held, header_bytes, resets, controls };
-        let options = Options { is_server: server, answers, own, limits };
+        let limits = Limits {
+            streams,
+            held,
+            header_bytes,
+            resets,
+            controls,
+        };
+        let options = Options {
+            is_server: server,
+            answers,
+            own,
+            limits,
+        };
         let below = stream.port.clone();
-        let session = self.core.order(|turn| NativeSession::start(turn, &self.core.events, below, options));
+        let session = self
+            .core
+            .order(|turn| NativeSession::start(turn, &self.core.events, below, options));
         self.core.keep(&session);
-        Session { session, core: self.core.clone() }
+        Session {
+            session,
+            core: self.core.clone(),
+        }
     }
 
     fn splice(&self, a: &Stream, b: &Stream, there: Option<&Counter>, back: Option<&Counter>) {
@@ -111,12 +141,51 @@ impl Core {
     }
 
     fn pipe(&self, source: &Stream, sink: &Stream, counter: Option<&Counter>) {
-        self.core.order(|turn| flow::pipe(turn, &source.port, &sink.port, counter.map(|made| made.count.clone())));
+        self.core
+            .order(|turn| flow::pipe(turn, &source.port, &sink.port, counter.map(|made| made.count.clone())));
     }
 
     fn datagrams(&self, fd: i32, connected: bool) -> PyResult<Datagrams> {
         let socket: std::net::UdpSocket = crate::descriptor::own(fd)?.into();
         Datagrams::start(&self.core, socket, connected)
+    }
+
+    #[allow(clippy::too_many_arguments)] // as Python has it, by name
+    #[pyo3(signature = (socket, host, port, stream, taken, given, *, early, idle, linger, datagrams, bytes))]
+    fn relay(
+        &self,
+        socket: &Datagrams,
+        host: Option<&str>,
+        port: u16,
+        stream: &Stream,
+        taken: &Counter,
+        given: &Counter,
+        early: Vec<Vec<u8>>,
+        idle: f64,
+        linger: f64,
+        datagrams: usize,
+        bytes: usize,
+    ) -> PyResult<Relay> {
+        let limits = relay::Limits {
+            idle: seconds(idle)?,
+            linger: seconds(linger)?,
+            datagrams,
+            bytes,
+        };
+        let (from, to) = super::relay::ends(socket, host, port)?;
+        let parts = relay::Parts {
+            socket: socket.socket.clone(),
+            from,
+            to,
+            port: stream.port.clone(),
+            taken: taken.count.clone(),
+            given: given.count.clone(),
+        };
+        let runtime = self.core.handle();
+        let relay = self
+            .core
+            .order(|turn| relay::Relay::start(turn, runtime, parts, limits, &early));
+        Ok(Relay { relay })
     }
 
     fn close(&self, py: Python<'_>) {
@@ -147,7 +216,10 @@ impl Core {
             Happening::Ready(bits) => (READY, bits.into_bound_py_any(py)?),
             Happening::Datagram(data, from) => {
                 let data = pyo3::types::PyBytes::new(py, &data);
-                (DATAGRAM, (data, from.ip().to_string(), from.port()).into_bound_py_any(py)?)
+                (
+                    DATAGRAM,
+                    (data, from.ip().to_string(), from.port()).into_bound_py_any(py)?,
+                )
             }
         };
         Ok((event.token, kind, detail))

@@ -2,6 +2,7 @@
 
 mod core;
 mod listener;
+mod relay;
 mod session;
 mod stream;
 mod values;
@@ -28,6 +29,7 @@ fn ztm_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<session::Session>()?;
     module.add_class::<listener::Listener>()?;
     module.add_class::<listener::Datagrams>()?;
+    module.add_class::<relay::Relay>()?;
     module.add_class::<values::Counter>()?;
     module.add_class::<values::Failure>()?;
     module.add_class::<values::TlsContext>()

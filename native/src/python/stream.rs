@@ -24,7 +24,8 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let port = &self.port;
         if !port.is_ended() && !port.has_feeder() && !port.inlet().has_sink() {
-            self.core.order(|turn| port.abort(turn, &"nobody holds it any more".into()));
+            self.core
+                .order(|turn| port.abort(turn, &"nobody holds it any more".into()));
             self.core.handle().spawn(flush(self.core.clone()));
         }
     }
@@ -78,12 +79,16 @@ impl Stream {
 
     #[getter]
     fn remote(&self) -> Option<(String, u16)> {
-        self.port.remote().map(|address| (address.ip().to_string(), address.port()))
+        self.port
+            .remote()
+            .map(|address| (address.ip().to_string(), address.port()))
     }
 
     #[getter]
     fn local(&self) -> Option<(String, u16)> {
-        self.port.local().map(|address| (address.ip().to_string(), address.port()))
+        self.port
+            .local()
+            .map(|address| (address.ip().to_string(), address.port()))
     }
 
     fn watch(&self, bits: u8) -> u8 {
@@ -121,7 +126,10 @@ impl Stream {
     }
 
     fn request(&self) -> Vec<(String, String)> {
-        self.port.exchange().map(|exchange| texts(exchange.request())).unwrap_or_default()
+        self.port
+            .exchange()
+            .map(|exchange| texts(exchange.request()))
+            .unwrap_or_default()
     }
 
     fn respond(&self, fields: Vec<(String, String)>) {
@@ -137,9 +145,15 @@ impl Stream {
 }
 
 fn texts(fields: &flow::Fields) -> Vec<(String, String)> {
-    fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    fields
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
 }
 
 pub fn fields(given: Vec<(String, String)>) -> flow::Fields {
-    given.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    given
+        .into_iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }

@@ -65,8 +65,16 @@ impl TlsContext {
     #[new]
     #[pyo3(signature = (ca, certificate, key, *, server, groups = ""))]
     fn new(ca: &str, certificate: &str, key: &str, server: bool, groups: &str) -> PyResult<Self> {
-        Context::new(&Credentials { ca, certificate, key, groups }, server)
-            .map(|context| Self { context })
-            .map_err(|error| PyValueError::new_err(error.to_string()))
+        Context::new(
+            &Credentials {
+                ca,
+                certificate,
+                key,
+                groups,
+            },
+            server,
+        )
+        .map(|context| Self { context })
+        .map_err(|error| PyValueError::new_err(error.to_string()))
     }
 }

@@ -46,6 +46,8 @@ class AgentConfig:
     stun_servers: tuple[Address, ...] = ()
     signature: str = ""
     """Kind of a new identity key (``ML-DSA-65``); empty for EC P-256."""
+    key_exchange: str = ""
+    """The only key exchange that hubs may use (``ML-KEM-768``); empty for the network's usual ones."""
     unconfined_apps: bool = False
     """Start apps by others also where nothing keeps them from the agent's keys, and confine none."""
     drain: float = 10.0

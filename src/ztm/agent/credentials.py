@@ -12,10 +12,12 @@ from ztm.store.agent import MeshRow
 from ztm.wire import paths
 
 
-def credentials(row: MeshRow, identity_key: str, wall: float, known: TlsConfig | None = None) -> TlsConfig:
+def credentials(
+    row: MeshRow, identity_key: str, wall: float, known: TlsConfig | None = None, *, groups: str = ""
+) -> TlsConfig:
     """The TLS credentials of a joined mesh. Root's key comes with its permit; others use the agent's own.
 
-    What was `known` before need not be matched again: that takes an RSA key 30 ms.
+    What was `known` before need not be matched again: that takes an RSA key 30 ms. `groups` as in `TlsConfig`.
 
     Source: spec mesh-protocol 2.2.
 
@@ -32,7 +34,7 @@ def credentials(row: MeshRow, identity_key: str, wall: float, known: TlsConfig |
             f"the permit of user {identity.user} was made for another key than this agent's "
             "(send the output of 'ztm identity' of this machine to root)"
         )
-    return TlsConfig(ca=row.ca, certificate=row.certificate, key=key, admit=only_hubs)
+    return TlsConfig(ca=row.ca, certificate=row.certificate, key=key, admit=only_hubs, groups=groups)
 
 
 async def renewed(row: MeshRow, tls: TlsConfig, link: HubLink, wall: float, below: int) -> str | None:

@@ -253,7 +253,7 @@ class Mesh:
         row = replace(self.row, certificate=certificate)
         self._store.save_mesh(row)
         self.row = row
-        self._own.tls = credentials(row, self._store.identity_key(), wall)
+        self._own.tls = credentials(row, self._store.identity_key(), wall, groups=self._config.key_exchange)
         self.standing.log.info("renewed the certificate of user %s", self.user)
         return True
 
@@ -301,7 +301,8 @@ class Mesh:
         Raises:
             CertificateError: the permit cannot be used.
         """
-        return credentials(self.row, self._store.identity_key(), self.network.wall(), self._own.tls)
+        key, wall = self._store.identity_key(), self.network.wall()
+        return credentials(self.row, key, wall, self._own.tls, groups=self._config.key_exchange)
 
     async def connect_app(self, endpoint: str, provider: str, app: str) -> Exchange:
         """Open a stream to an app on another endpoint; no question is asked when its hub is the attached one.

@@ -33,7 +33,7 @@ def root(context: Context, arguments: Arguments) -> None:
     from ztm.cli.files import check_writable, write_private
 
     names, target = values.hub_names(arguments), arguments.value("--permit")
-    values.check_key_exchange(arguments)
+    values.key_exchange(arguments)  # a permit holds none, and what cannot be had is said here already
     signature, service = values.signature(arguments), values.ca_service(arguments)
     if target:
         check_writable(target)

@@ -70,8 +70,8 @@ def hub_config(arguments: Arguments) -> "HubConfig":
     names = hub_names(arguments)
     max_agents = arguments.number("--max-agents", 100, 2)
     max_sessions = arguments.number("--max-sessions", 1000, 10)
-    values.check_key_exchange(arguments)
-    signature, service = values.signature(arguments), values.ca_service(arguments)
+    exchange, signature = values.key_exchange(arguments), values.signature(arguments)
+    service = values.ca_service(arguments)
     drain, metrics, logs = values.drain(arguments), values.metrics(arguments), values.log_options(arguments)
     # Only after the checks, so that a mistyped option is answered at once.
     from ztm.hub.config import HubConfig
@@ -85,6 +85,7 @@ def hub_config(arguments: Arguments) -> "HubConfig":
         max_agents=max_agents,
         max_sessions=max_sessions,
         signature=signature,
+        key_exchange=exchange,
         drain=drain,
         metrics=metrics,
         logs=logs,
@@ -115,8 +116,8 @@ def agent_config(arguments: Arguments) -> "AgentConfig":
     _check_join(arguments, mesh, endpoint, permit)
     listen, socket = values.listens(arguments, AGENT_LISTEN)
     origins = values.origins(arguments)
-    values.check_key_exchange(arguments)
-    signature, proxy = values.signature(arguments), values.proxy(arguments)
+    exchange, signature = values.key_exchange(arguments), values.signature(arguments)
+    proxy = values.proxy(arguments)
     p2p_port, stun = values.port(arguments, "--p2p-port", P2P_PORT), values.stun_servers(arguments)
     drain, metrics, logs = values.drain(arguments), values.metrics(arguments), values.log_options(arguments)
     from ztm.agent.config import AgentConfig
@@ -136,6 +137,7 @@ def agent_config(arguments: Arguments) -> "AgentConfig":
         p2p_port=p2p_port,
         stun_servers=stun,
         signature=signature,
+        key_exchange=exchange,
         drain=drain,
         metrics=metrics,
         logs=logs,

@@ -206,18 +206,18 @@ def _choice(arguments: Arguments, option: str, known: tuple[str, ...], default: 
     raise arguments.error(f"invalid value {found!r} for option {option} (one of {', '.join(known)})")
 
 
-def check_key_exchange(arguments: Arguments) -> None:
-    """Refuse what `--pqc-key-exchange` asks for, by name: no runtime of ours can choose it yet.
+def key_exchange(arguments: Arguments) -> str:
+    """The only key exchange that `--pqc-key-exchange` leaves; empty for the usual ones.
 
     Raises:
         UsageError: the algorithm is unknown.
         ZtmError: it is known, and not to be had here.
     """
     if not arguments.flag("--pqc-key-exchange"):
-        return
+        return ""
     from ztm.net.pqc import KEY_EXCHANGES, check_key_exchange
 
-    check_key_exchange(_choice(arguments, "--pqc-key-exchange", KEY_EXCHANGES, ""))
+    return check_key_exchange(_choice(arguments, "--pqc-key-exchange", KEY_EXCHANGES, ""))
 
 
 def signature(arguments: Arguments) -> str:

@@ -26,6 +26,8 @@ class HubConfig:
     """Signs certificates instead of an own CA."""
     signature: str = ""
     """Kind of new keys (``ML-DSA-65``); empty for EC P-256."""
+    key_exchange: str = ""
+    """The only key exchange that agents may use (``ML-KEM-768``); empty for the network's usual ones."""
     drain: float = 10.0
     """How long streams may go on when the hub is told to stop."""
     metrics: Address | None = None

@@ -234,7 +234,8 @@ class Hub:
         left = days_left(identity_of(authority.certificate), self._state.date())
         if left < RENEW_BELOW:
             log.warning("the mesh's CA certificate expires in %d days; nobody can connect after that", left)
-        return TlsConfig(ca=authority.certificate, certificate=certificate, key=key)
+        groups = self._config.key_exchange
+        return TlsConfig(ca=authority.certificate, certificate=certificate, key=key, groups=groups)
 
     def renew_if_due(self) -> bool:
         """Make and use a new certificate of this hub when the present one has few days left."""

@@ -93,7 +93,7 @@ class AioNetwork(FlowNetwork):
 
     def __init__(self, proxy: Proxy | None = None) -> None:
         self._proxy = proxy
-        self._contexts: dict[tuple[str, str, bool], ssl.SSLContext] = {}
+        self._contexts: dict[tuple[str, str, str, bool], ssl.SSLContext] = {}
         self._live: set[TcpStream] = set()
         """Every open TCP connection, but those of Unix sockets."""
 
@@ -179,8 +179,16 @@ class AioNetwork(FlowNetwork):
         await listener.open()
         return listener
 
+    def check_tls(self, tls: TlsConfig) -> None:
+        """Pass if this network can show and use what `tls` says, on either side.
+
+        Raises:
+            CertificateError: it cannot; the message says what it lacks.
+        """
+        self._context(tls, server=True)
+
     def _context(self, tls: TlsConfig, *, server: bool) -> ssl.SSLContext:
-        key = (tls.ca, tls.certificate, server)
+        key = (tls.ca, tls.certificate, tls.groups, server)
         if key not in self._contexts:
             if len(self._contexts) > 64:  # renewals leave old ones behind
                 self._contexts.clear()

@@ -30,6 +30,10 @@ class TlsConfig:
     key: str = field(repr=False)
     admit: Callable[[Identity], str | None] = lambda _identity: None
     """Called with each verified peer; a text refuses it and is the reason. Must not block."""
+    groups: str = ""
+    """Key exchanges that are offered and taken, and no other, by colons (``ML-KEM-768``); empty for the usual ones.
+
+    A network that cannot keep to them refuses this configuration with a `CertificateError`."""
 
 
 class Count(Protocol):

@@ -6,6 +6,8 @@ import ctypes
 import gc
 import sys
 
+from ztm.net.pages import give_back_code
+
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 MMAP_FROM = 4 << 20
@@ -15,6 +17,8 @@ TRIM_FROM = 16 << 20
 """Free bytes at the top of the heap that are kept for the next burst."""
 COLLECT_AFTER = 100_000
 """New containers after which cycles are looked for; a new connection makes some hundred, most without cycles."""
+FIRST_LOOK = 2.0
+"""Seconds after the start; what only that needed is over by then."""
 LOOK_EVERY = 5.0
 """Seconds between two looks at whether memory can be given back."""
 GARBAGE_FROM = 5_000
@@ -47,8 +51,11 @@ def _raise_file_limit() -> None:
 async def give_back_memory() -> None:
     """Now and then return to the system what a burst has left behind, until cancelled."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    pause = FIRST_LOOK
     while True:
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(pause)
+        pause = LOOK_EVERY
+        give_back_code()
         if gc.get_count()[0] > GARBAGE_FROM:
             gc.collect(1)
         if trim is not None and _free_bytes() > FREE_FROM:

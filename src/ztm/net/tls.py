@@ -4,6 +4,7 @@ Contexts are made once per configuration, never per connection. Private keys go 
 through an anonymous file where the system has them, and otherwise through a private temporary file.
 """
 
+import contextlib
 import os
 import ssl
 import tempfile
@@ -11,17 +12,23 @@ from pathlib import Path
 
 from ztm.errors import CertificateError
 from ztm.net.base import TlsConfig
+from ztm.pki import certified_kind
 
 OWN_ALPN = "ztm/1"
 """The ALPN token by which two peers of this implementation know each other (spec mesh-protocol 8.4)."""
+QUANTUM_SINCE = (3, 5)
+"""The release of OpenSSL that brought ML-DSA to TLS."""
 
 
 def context(config: TlsConfig, *, server: bool) -> ssl.SSLContext:
     """A context for either role; see spec mesh-protocol 3 for what v1 needs.
 
     Raises:
-        CertificateError: the CA, certificate or key is malformed, or they do not match.
+        CertificateError: the CA, certificate or key is malformed, they do not match, or Python's `ssl` lacks what it
+            takes: it cannot be told the key exchange, and has certificates of ML-DSA only with a new OpenSSL.
     """
+    if config.groups:
+        raise CertificateError(f"Python's ssl module ({library()}) cannot be told the key exchange")
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = False  # names are not in mesh certificates; `admit` checks who it is
     made.verify_mode = ssl.CERT_REQUIRED
@@ -37,8 +44,22 @@ def context(config: TlsConfig, *, server: bool) -> ssl.SSLContext:
         made.load_verify_locations(cadata=config.ca)
         _load_chain(made, config)
     except (ssl.SSLError, ValueError, OSError) as error:
-        raise CertificateError(f"the mesh's CA, certificate or key is not usable: {error}") from error
+        raise CertificateError(_unusable(config, error)) from error
     return made
+
+
+def library() -> str:
+    """Python's own TLS library, for people."""
+    return " ".join(ssl.OPENSSL_VERSION.split()[:2])
+
+
+def _unusable(config: TlsConfig, error: Exception) -> str:
+    kind = ""
+    with contextlib.suppress(CertificateError):
+        kind = certified_kind(config.ca) or certified_kind(config.certificate)
+    if kind and ssl.OPENSSL_VERSION_INFO < QUANTUM_SINCE:
+        return f"Python's ssl module ({library()}) lacks {kind}: ztm-native has it, and OpenSSL from 3.5 on"
+    return f"the mesh's CA, certificate or key is not usable: {error}"
 
 
 def _load_chain(made: ssl.SSLContext, config: TlsConfig) -> None:

@@ -91,6 +91,16 @@ def key_matches(private_pem: str, certificate_pem: str) -> bool:
     return keys.digest(keys.load_private(private_pem).public_key()) == identity_of(certificate_pem).key
 
 
+def certified_kind(certificate: str) -> str:
+    """Which of `quantum_kinds` a certificate's key is; empty for the usual ones.
+
+    Raises:
+        CertificateError: it is malformed.
+    """
+    with _malformed():
+        return keys.quantum_kind(keys.check_strength(load(certificate).public_key()))
+
+
 def days_left(identity: Identity, now: datetime) -> int:
     """Whole days until the certificate expires, rounded down; negative once it has."""
     return (identity.not_after - now).days

@@ -67,6 +67,13 @@ def kind_of(private_pem: str) -> str:
     return next((name for name, kind in _QUANTUM_PRIVATE.items() if isinstance(key, kind)), "")
 
 
+def quantum_kind(key: PublicKey) -> str:
+    """The same of a parsed public key."""
+    return next(
+        (name for name, kind in zip(_QUANTUM_PRIVATE, _QUANTUM_PUBLIC, strict=True) if isinstance(key, kind)), ""
+    )
+
+
 def public_key(private_pem: str) -> str:
     """The public half of `private_pem`, as SubjectPublicKeyInfo PEM.
 

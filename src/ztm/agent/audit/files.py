@@ -1,6 +1,6 @@
 """The files of one audit log: lines are added at the end, and the oldest file goes when there are too many.
 
-Each line is one `write`, kept by the kernel even if this process is killed right after; nothing is buffered here.
+What is added is one `write`, kept by the kernel even if this process is killed right after; nothing is buffered here.
 """
 
 import contextlib
@@ -40,15 +40,15 @@ class AuditFiles:
         self._descriptor = -1
         self._size = 0
 
-    def append(self, line: bytes) -> None:
-        """Add `line`, which ends with a line end; all of it, or nothing.
+    def append(self, lines: bytes) -> None:
+        """Add one line or several, each with its line end; all of them, or nothing. They lie in one file.
 
         Raises:
-            OSError: the system did not take it.
+            OSError: the system did not take them.
         """
-        self._ready(len(line))
-        written = os.write(self._descriptor, line)
-        if written < len(line):  # the disk is full in the middle of a line
+        self._ready(len(lines))
+        written = os.write(self._descriptor, lines)
+        if written < len(lines):  # the disk is full in the middle of them
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
             self.close()

@@ -1,7 +1,9 @@
 """The audit log of one mesh on this agent: one JSON line for each session of each app, written when it is over.
 
-A disk that does not take a line harms no session and delays none: it is said once, and counted. Of what is under way
-when the agent stops a line is written too; after a `kill -9` there is none, as nobody is left to write it.
+The lines of one turn of the event loop are written together at its end, so that a busy tunnel's cost no `write` each; no
+line waits longer, and a search finds all of them. A disk that does not take a line harms no session and delays none: it is said once,
+and counted. Of what is under way when the agent stops a line is written too; after a `kill -9` there is none, as nobody
+is left to write it.
 """
 
 import asyncio
@@ -23,6 +25,9 @@ log = logging.getLogger("ztm.agent")
 
 TELL_AFTER = 0.2
 """Seconds after a line at which followers are told: many sessions in a burst are one reason to look."""
+
+TOGETHER = 64 << 10
+"""Bytes of lines that are written in one go."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -59,6 +64,8 @@ class AuditLog:
         self._telling: asyncio.TimerHandle | None = None
         self._begun: dict[int, tuple[Trail, str, float, float]] = {}
         """Sessions under way, by identity: the trail, the app, and when it began by both clocks."""
+        self._unsaved: list[bytes] = []
+        """Lines of this turn of the loop."""
         self._stopping = ""
         self._is_failing = False
         self.written = 0
@@ -86,13 +93,33 @@ class AuditLog:
             self._write(*begun)
 
     def _write(self, trail: Trail, app: str, wall: float, began: float) -> None:
+        record = record_of(trail, app, wall, self._network.now() - began, self._at)
+        if not self._unsaved:
+            asyncio.get_running_loop().call_soon(self.save)
+        self._unsaved.append(_encode(record) + b"\n")
+
+    def save(self) -> None:
+        """Write the lines of this turn of the loop now, and not at its end. Never fails."""
+        lines, self._unsaved = self._unsaved, []
+        most = min(TOGETHER, self._limits.file_bytes)
+        while lines:
+            count, size = 1, len(lines[0])
+            while count < len(lines) and (size := size + len(lines[count])) <= most:
+                count += 1
+            self._append(lines[:count])
+            del lines[:count]
+
+    def _append(self, lines: list[bytes]) -> None:
         try:
-            record = record_of(trail, app, wall, self._network.now() - began, self._at)
-            self._files.append(_encode(record) + b"\n")
+            self._files.append(b"".join(lines))
         except OSError as error:
-            self._fail(error)
+            if len(lines) == 1:
+                self._fail(error)
+            else:  # as many of them as there is room for
+                for line in lines:
+                    self._append([line])
             return
-        self.written += 1
+        self.written += len(lines)
         if self._is_failing:
             self._is_failing = False
             log.warning("the audit log in %s is written again; %d records were lost so far", self._directory, self.lost)
@@ -117,6 +144,7 @@ class AuditLog:
         Raises:
             StorageError: a file cannot be read.
         """
+        self.save()
         return await asyncio.to_thread(found, AuditFiles(self._directory, self._limits), query)
 
     # ------------------------------------------------------------------ the end
@@ -130,6 +158,7 @@ class AuditLog:
         for trail, *_ in list(self._begun.values()):
             trail.reason = self._stopping or trail.reason
             self.end(trail)
+        self.save()
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None

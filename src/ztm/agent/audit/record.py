@@ -4,6 +4,7 @@ A record holds no content and no secret; what others named is bounded, and canno
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -20,6 +21,8 @@ AHEAD = 16
 LAST = 253_402_300_799.0
 """Epoch seconds of the end of the year 9999."""
 CUT = "... (cut)"
+SHORT = 128
+"""Characters of a text that is remembered as it was cleaned: names, rules and reasons are the same in many records."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename={"ip": "from", "is_allowed": "allowed"}):
@@ -69,7 +72,7 @@ def record_of(trail: Trail, app: str, began: float, duration: float, at: tuple[s
         side=trail.side,
         user=_name(peer.user),
         endpoint=_name(peer.endpoint),
-        ip=_name(_address(peer.ip, peer.port)),
+        ip=_cleaned(_address(peer.ip, peer.port), MAX_NAME),
         action=_name(trail.action),
         subject=safe(trail.subject),
         target=safe(trail.target),
@@ -85,16 +88,28 @@ def record_of(trail: Trail, app: str, began: float, duration: float, at: tuple[s
 
 def stamp(wall: float) -> str:
     """Epoch seconds as RFC 3339 in UTC with milliseconds; a clock that is out of all bounds shows the nearest one."""
-    wall = min(max(0.0, wall), LAST)
-    return f"{datetime.fromtimestamp(wall, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+    second, micros = divmod(round(min(max(0.0, wall), LAST) * 1e6), 1_000_000)
+    return f"{_second(second)}.{micros // 1000:03}Z"
+
+
+@lru_cache(4)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
 
 
 def safe(text: str, limit: int = MAX_TEXT) -> str:
     """`text` without secrets, of at most `limit` characters, with escapes for all that is not printable."""
+    return _remembered(text, limit) if len(text) <= SHORT else _cleaned(text, limit)
+
+
+def _cleaned(text: str, limit: int) -> str:
     text = redact(text[: limit * AHEAD])  # first, as half a secret is not known for one
     if not text.isprintable():
         text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
     return text if len(text) <= limit else text[: limit - len(CUT)] + CUT
+
+
+_remembered = lru_cache(512)(_cleaned)
 
 
 def _name(text: str) -> str:

@@ -38,9 +38,9 @@ class NativeDatagrams:
     def send(self, data: bytes, to: Address | None = None) -> None:
         """See `net.base.Datagrams`."""
         if to is None:
-            self._handle.send(data)
+            self._handle.send(bytes(data))
         else:
-            self._handle.send(data, to.host, to.port)
+            self._handle.send(bytes(data), to.host, to.port)
         self._plane.schedule()
 
     def close(self) -> None:

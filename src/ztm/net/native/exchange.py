@@ -86,12 +86,13 @@ class NativeExchange(NativeStream):
     async def response(self) -> tuple[int, Headers]:
         """The answer's head; see `net.base.Exchange`."""
         while self._answer is None:
+            is_late = self.is_finished  # seen first: an answer that comes now would come before the end
             fields = self.handle.response()
             if fields is not None:
                 self._answer = (status_of(fields), fields)
                 break
             self._check_whole()
-            if self.is_finished or self.is_over:
+            if is_late:
                 raise BrokenStreamError("the stream ended without an answer")
             self._answered = self.plane.loop.create_future()
             self.want(ANSWERED)

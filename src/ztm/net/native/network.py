@@ -38,7 +38,7 @@ class NativeNetwork(AioNetwork):
 
     def __init__(self, proxy: Proxy | None = None) -> None:
         super().__init__(proxy)
-        self._made: dict[tuple[str, str, bool], TlsContext] = {}
+        self._made: dict[tuple[str, str, str, bool], TlsContext] = {}
 
     # ------------------------------------------------------------------ connections
 
@@ -69,6 +69,10 @@ class NativeNetwork(AioNetwork):
             raise ConflictError(f"cannot listen on {address}: {why(error)}") from error
         return NativePort(plane(), sockets, accept, tls, self._server, handshakes)
 
+    def check_tls(self, tls: TlsConfig) -> None:
+        """See `AioNetwork`."""
+        self._server(tls)
+
     def _server(self, tls: TlsConfig) -> TlsContext:
         return self._context_of(tls, server=True)
 
@@ -76,14 +80,14 @@ class NativeNetwork(AioNetwork):
         """The context of `tls`.
 
         Raises:
-            CertificateError: the CA, certificate or key is malformed, or they do not match.
+            CertificateError: the CA, certificate or key is malformed, they do not match, or a group is unknown.
         """
-        key = (tls.ca, tls.certificate, server)
+        key = (tls.ca, tls.certificate, tls.groups, server)
         if key not in self._made:
             if len(self._made) > 64:  # renewals leave old ones behind
                 self._made.clear()
             try:
-                self._made[key] = TlsContext(tls.ca, tls.certificate, tls.key, server=server)
+                self._made[key] = TlsContext(tls.ca, tls.certificate, tls.key, server=server, groups=tls.groups)
             except ValueError as error:
                 raise CertificateError(f"the mesh's CA, certificate or key is not usable: {error}") from error
         return self._made[key]

@@ -1,6 +1,5 @@
 """A listening port of the native plane: connections come with their TLS handshake done, and get a task each."""
 
-import contextlib
 import logging
 import socket
 from collections.abc import Callable
@@ -40,8 +39,6 @@ class NativePort(Acceptor):
         self._contexts = contexts
         self._admit: Callable[[Identity], str | None] | None = tls.admit if tls is not None else None
         self._name = sockets[0].getsockname()
-        self._own = [each.dup() for each in sockets]
-        """The same sockets, to stop listening at once: the core closes its own in a moment of its choice."""
         self._handle: Handle = plane.core.listen([each.detach() for each in sockets], context, handshakes, HANDSHAKE)
         plane.waiting[self._handle.token] = self
         plane.schedule()
@@ -65,11 +62,6 @@ class NativePort(Acceptor):
     def give_up(self) -> None:
         """See `plane.Waiting`."""
         self._handle.close()
-        for sock in self._own:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-        self._own.clear()
 
     def renew(self, tls: TlsConfig) -> None:
         """See `net.base.Listener`; a plain port has nothing to renew."""

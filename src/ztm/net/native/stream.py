@@ -4,6 +4,7 @@ Python asks for an event only where somebody waits: a reader for bytes, a writer
 """
 
 import asyncio
+from functools import partial
 
 from ztm_native import OVER, PIPED, READABLE, READY, ROOM
 from ztm_native import Stream as Handle
@@ -107,11 +108,18 @@ class NativeStream(FlowStream):
         """See `plane.Waiting`."""
         self.handle.abort("its event loop is no more")
 
-    def _is_done(self) -> None:
+    def _is_done(self, *, is_second_look: bool = False) -> None:
         """Both directions are over; what the peer sent before an end in order may still wait to be read."""
+        if self._ended:
+            return
         reason = self.handle.broken_by
         if reason is not None:
             self._was_cut(reason)
+        elif not self.is_finished:
+            if is_second_look:
+                self._was_cut("")
+            else:  # another thread is about to say why it cuts the stream
+                self.plane.loop.call_soon(partial(self._is_done, is_second_look=True))
         elif self._outlet is None or self._finished:
             self._settle()
             self._let_go()
@@ -135,6 +143,8 @@ class NativeStream(FlowStream):
 
     def _transmit(self, data: bytes) -> int:
         self.plane.schedule()
+        if type(data) is not bytes:
+            data = bytes(data)  # parsers hand on views and arrays, which may change; the core takes what cannot
         if self.handle.send(data):
             return len(data)
         self.want(ROOM)
@@ -205,8 +215,6 @@ class NativeStream(FlowStream):
                 self._finished = True  # also when it is cut later: the peer's side is whole
                 return b""
             self._check_whole()
-            if self.is_over:
-                raise BrokenStreamError("the stream is over")
             self._reader = self.plane.loop.create_future()
             self.want(READABLE)
             try:
@@ -217,7 +225,7 @@ class NativeStream(FlowStream):
     def unread(self, data: bytes) -> None:
         """Put `data` back in front; its credit stays given."""
         if data:
-            self.handle.unread(data)
+            self.handle.unread(bytes(data))
 
     async def write(self, data: bytes) -> None:
         """Send `data` and wait for room; see `net.base.Stream`."""
