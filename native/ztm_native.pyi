@@ -15,7 +15,7 @@ DIALLED: int
 REQUEST: int
 """Event of a `Session`: the peer opened a stream. The detail is its `Stream`; see `Stream.request`."""
 CLOSED: int
-"""Event of a `Session`: it is over. The detail is the reason, for people. Of a `Relay`: it is over; `idle` or empty."""
+"""Event of a `Session`: it is over. The detail is the reason, for people. Of a `Relay`: it is over; why, or empty."""
 READY: int
 """Event of a `Stream`: what was watched for has come. The detail is an int, the bits of `Stream.watch`."""
 DATAGRAM: int
@@ -171,6 +171,9 @@ class Relay:
     @property
     def silence(self) -> float:
         """Seconds since the socket's side was heard from last."""
+    @property
+    def cut_for(self) -> str | None:
+        """What the caller has to cut the stream for, once it is over; None if the stream ends by itself."""
     def stop(self) -> None:
         """Carry no more; the stream is left to the caller."""
 
@@ -231,7 +234,7 @@ class Core:
 
         It begins with `early`, which is not counted; `taken` counts bytes from the socket, `given` those to it. Those
         of the sender are no events until it is over: the stream was ended or cut by either side, or nothing came for
-        `idle` seconds. Then the own side is ended, and the stream is cut after `linger` seconds.
+        `idle` seconds. Then the own side is ended, and the peer's is waited for, `linger` seconds at most.
 
         Raises:
             ValueError: `host` is no IP address, or the socket is not connected.

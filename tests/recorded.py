@@ -60,3 +60,27 @@ def _part(data: bytes) -> tuple[Fields, bytes]:
         colon = line.index(":", 1)
         fields.append((line[:colon], line[colon + 1 :].strip()))
     return tuple(fields), body
+
+
+FILES = ("bytes-f2", "bytes-f2-ctl", "bytes-f3", "bytes-f3-pas")
+ENDPOINT = "f5f4d17f-39cb-458f-8f47-4b2064553d32"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+def spoken(name: str, side: str) -> list[bytes]:
+    """What `side` (``"hub"`` or ``"agent"``) said, in order, up to the first line that was cut short."""
+    said = []
+    for line in (VECTORS / f"{name}.txt").read_text().splitlines():
+        way, _, text = line.partition(" ")
+        if way.startswith(side + "->"):
+            said.append(whole_frames(bytes.fromhex(text.removesuffix("..."))))
+            if text.endswith("..."):
+                break
+    return said
+
+
+def whole_frames(said: bytes) -> bytes:
+    at = len(PREFACE) if said.startswith(PREFACE) else 0
+    while len(said) - at >= 9 and at + 9 + int.from_bytes(said[at : at + 3], "big") <= len(said):
+        at += 9 + int.from_bytes(said[at : at + 3], "big")
+    return said[:at]

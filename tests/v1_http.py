@@ -71,8 +71,8 @@ class Wire:
     async def probe(self, method: str, target: str, body: bytes | None = None) -> "Answer":
         """One request as v1 makes it over HTTP/1.1: without Host."""
         length = b"" if body is None else b"content-length: %d\r\n" % len(body)
-        self.write(f"{method} {target} HTTP/1.1\r\n".encode() + length + b"connection: keep-alive\r\n\r\n")
-        self.write(body or b"")
+        head = f"{method} {target} HTTP/1.1\r\n".encode() + length + b"connection: keep-alive\r\n\r\n"
+        self.write(head + (body or b""))  # at once: an answer that need not read the body closes if it is still to come
         async with asyncio.timeout(PATIENCE):
             line, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
             fields = [(name.lower(), value.strip()) for name, _, value in (one.partition(":") for one in lines)]

@@ -88,6 +88,15 @@ impl Core {
     }
 }
 
+impl Drop for Core {
+    /// The last to hold it may be a thread of its own, which cannot wait for itself.
+    fn drop(&mut self) {
+        if let Some(runtime) = lock(&self.runtime).take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 async fn tick(sessions: Arc<Mutex<Vec<Weak<Session>>>>) {
     let mut clock = tokio::time::interval(TICK);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -95,7 +104,7 @@ async fn tick(sessions: Arc<Mutex<Vec<Weak<Session>>>>) {
         clock.tick().await;
         let known = {
             let mut sessions = lock(&sessions);
-            sessions.retain(|session| session.upgrade().is_some_and(|session| session.reason().is_none()));
+            sessions.retain(|session| session.upgrade().is_some_and(|session| !session.is_gone()));
             sessions.clone()
         };
         let now = Instant::now();

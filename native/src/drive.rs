@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -20,6 +20,9 @@ use crate::wire::lost;
 const READ: usize = 256 << 10;
 /// Between two looks at whether a socket that is not read was reset by its peer.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// For how long a peer may talk on after the end of a TLS connection.
+const STAY: Duration = Duration::from_secs(5);
 
 /// What a thread reads with; none of it outlives a turn.
 struct Buffers {
@@ -99,12 +102,29 @@ pub async fn shake(conn: &Arc<Conn>, sock: &TcpStream) -> Result<(), TlsError> {
     }
 }
 
+/// Take what a client has sent by now, so that whoever is told of the connection finds it there; all else is for [`drive`].
+pub fn read_first(conn: &Conn, sock: &TcpStream) {
+    let mut turn = Turn::new();
+    with_buffers(|buffers| {
+        // The runtime does not know yet whether a new socket is readable; it will say so all the same.
+        if let Ok(size @ 1..) = (&*SockRef::from(sock)).read(&mut buffers.plain) {
+            conn.arrived(&mut turn, &buffers.plain[..size]);
+        }
+    });
+    turn.finish();
+}
+
 /// Drive a connection to its end.
 pub async fn drive(conn: Arc<Conn>, sock: Arc<TcpStream>) {
     let mut turn = Turn::new();
+    let mut leaving = None;
     loop {
         let ready = poll_fn(|task| conn.poll(&sock, task));
         let wake = if conn.is_waiting() {
+            if conn.is_shut() && leaving.get_or_insert_with(Instant::now).elapsed() > STAY {
+                conn.lost(&mut turn, "the connection was closed");
+                turn.finish();
+            }
             match tokio::time::timeout(LOOK_EVERY, ready).await {
                 Ok(wake) => wake,
                 Err(_) => {

@@ -3,11 +3,13 @@
 //!
 //! The first panic is the finding. `native/fuzz` holds the targets and the seeds.
 
+mod datagram;
 mod hpack;
 mod pit;
 #[cfg(test)]
 mod seeds;
 mod session;
 
+pub use datagram::datagram;
 pub use hpack::hpack;
 pub use session::session;

@@ -15,6 +15,9 @@ use crate::turn::Turn;
 /// Bytes of a chunk, where more waits than fits one.
 const CHUNK: usize = 64 << 10;
 
+/// Bytes up to which small ones are put together, so that bytes that come one by one cost little more than large ones.
+const SMALL: usize = 4 << 10;
+
 /// Who takes what comes, and where it is counted.
 #[derive(Clone)]
 struct Sink {
@@ -114,17 +117,22 @@ impl Inlet {
         state.prepaid += data.len();
     }
 
-    /// Drop what waits; the bytes to be credited.
-    pub fn clear(&self) -> usize {
+    /// Drop what waits. Bytes that a sink is just being handed are still counted until it has them.
+    pub fn clear(&self) {
         let mut state = lock(&self.state);
-        let size = state.queued;
+        let size = state.waiting();
         state.chunks = VecDeque::new();
         state.gone = 0;
-        state.took(size)
+        state.took(size);
     }
 }
 
 impl State {
+    /// Bytes in the queue, without those that are lent.
+    fn waiting(&self) -> usize {
+        self.chunks.iter().map(Vec::len).sum::<usize>() - self.gone
+    }
+
     /// So many bytes left the queue; how many of them are to be credited.
     fn took(&mut self, size: usize) -> usize {
         self.queued -= size;
@@ -141,7 +149,8 @@ impl State {
         self.queued += data.len();
         let mut rest = data;
         if let Some(last) = self.chunks.back_mut() {
-            let (now, later) = rest.split_at(rest.len().min(last.capacity() - last.len()));
+            let room = (last.capacity() - last.len()).max(SMALL.saturating_sub(last.len()));
+            let (now, later) = rest.split_at(rest.len().min(room));
             last.extend_from_slice(now);
             rest = later;
         }
@@ -299,8 +308,8 @@ fn moved(port: &Arc<dyn Port>, inlet: &Inlet, turn: &mut Turn, chunk: Vec<u8>, g
         }
         state.took(taken)
     };
-    if credit > 0 {
-        port.credit(turn, credit);
+    if taken > 0 {
+        port.credit(turn, credit); // also of nothing, as there is room again
     }
     if !is_full {
         return true;
@@ -312,3 +321,6 @@ fn moved(port: &Arc<dyn Port>, inlet: &Inlet, turn: &mut Turn, chunk: Vec<u8>, g
     state.busy = false;
     false
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::conn::Conn;
-use crate::drive::{drive, shake};
+use crate::drive::{drive, read_first, shake};
 use crate::events::{Events, Happening};
 use crate::lock;
 use crate::tls::Context;
@@ -75,9 +75,7 @@ impl Listener {
         let sock = Arc::new(sock);
         let context = lock(&self.context).clone();
         let Some(context) = context else {
-            let conn = Conn::new(&self.events, &sock, None);
-            self.events.push(self.token, Happening::Accepted(conn.clone()));
-            tokio::spawn(drive(conn, sock));
+            tokio::spawn(self.clone().plain(sock));
             return;
         };
         let taken = self
@@ -86,6 +84,14 @@ impl Listener {
         if taken.is_ok() {
             tokio::spawn(self.clone().secure(sock, context));
         }
+    }
+
+    async fn plain(self: Arc<Self>, sock: Arc<TcpStream>) {
+        let conn = Conn::new(&self.events, &sock, None);
+        read_first(&conn, &sock);
+        self.events.push(self.token, Happening::Accepted(conn.clone()));
+        drop(self);
+        drive(conn, sock).await;
     }
 
     async fn secure(self: Arc<Self>, sock: Arc<TcpStream>, context: Context) {

@@ -1,6 +1,7 @@
 """Connections: what every implementation of the network promises about dialling, listening, ends and cuts."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -318,6 +319,28 @@ async def test_a_renewed_listener_shows_its_new_certificate(net: Network, partie
     listener.renew(parties.hub)
     near = await net.dial(listener.address, parties.alice)
     assert near.identity is not None
+    near.abort()
+    await listener.close()
+
+
+async def test_key_exchanges_that_are_named_are_kept_to_or_refused_at_once(
+    net: Network, parties: Parties, ends: Ends
+) -> None:
+    hub, alice = replace(parties.hub, groups="ML-KEM-768"), replace(parties.alice, groups="ML-KEM-768")
+    try:
+        listener = await net.listen(ANYWHERE, ends.accept, hub)
+    except CertificateError:
+        async with listening(net, ends.accept, parties.hub) as address:
+            with pytest.raises(CertificateError):
+                await net.dial(address, alice)
+            assert ends.is_empty
+        return
+    for other in (parties.alice, replace(alice, groups="ML-KEM-1024")):
+        with pytest.raises(UnreachableError, match="handshake failure"):
+            await net.dial(listener.address, other)
+    near = await net.dial(listener.address, alice)
+    far = await ends.next()
+    assert (near.identity is not None, far.identity and far.identity.user) == (True, "alice")
     near.abort()
     await listener.close()
 

@@ -23,8 +23,8 @@ from .parties import (
     until_stuck,
 )
 
-SLACK = 8 << 20
-"""What the kernel may hold besides: its socket buffers grow to about 4 MiB on each side of loopback."""
+SLACK = 16 << 20
+"""What the kernel may hold besides: its socket buffers grow to about 4 MiB on each side of loopback, three times."""
 
 
 class Relay:

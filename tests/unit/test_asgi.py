@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import weakref
 from typing import Any
 
 import pytest
@@ -117,6 +118,28 @@ async def test_connect_hands_over_the_stream_and_ends_it_with_the_application() 
 
     status, headers, body = await ask(head("CONNECT", "/x"), b"early", app)
     assert (status, headers, body) == (200, [("ztm-x", "1")], b"early")
+
+
+async def test_a_stream_that_is_kept_outlives_its_request_and_holds_none_of_it() -> None:
+    class Marked:
+        """What the request has and the stream does not need."""
+
+    told: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        upgrade = scope["extensions"]["ztm.upgrade"]
+        stream = upgrade.accept()
+        scope["mark"] = mark = Marked()
+        request = weakref.ref(mark)
+
+        async def kept() -> None:
+            told.append(request())
+            await stream.write(b"still open")
+
+        upgrade.kept = kept
+
+    assert await ask(head("CONNECT", "/x"), app=app) == (200, [], b"still open")
+    assert told == [None]
 
 
 async def test_connect_can_be_refused_by_an_ordinary_answer() -> None:

@@ -196,7 +196,12 @@ async def test_a_full_disk_harms_no_session_is_said_once_and_counted(
 async def test_the_lines_of_one_turn_are_written_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: sizes.append(len(data)) or write(descriptor, data))
+
+    def counted(descriptor: int, data: bytes) -> int:
+        sizes.append(len(data))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", counted)
     for number in range(5):
         with audited(bench.audit, trail(str(number))):
             pass

@@ -101,6 +101,15 @@ def test_what_does_not_speak_tls_is_called_so() -> None:
         assert found(address)["TLS"].why == "what listens there does not speak TLS"
 
 
+def test_a_hub_that_agrees_on_no_key_exchange_leads_to_the_options_for_it() -> None:
+    def stubborn(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28")  # a fatal alert: handshake_failure (RFC 8446 section 6)
+
+    with listening(stubborn) as address:
+        assert "--pqc-key-exchange" in found(address)["TLS"].do
+
+
 def test_who_hangs_up_in_the_handshake_is_no_hub() -> None:
     with listening(lambda connection: None) as address:
         assert found(address)["TLS"].level in ("fail", "warn")

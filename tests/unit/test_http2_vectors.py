@@ -1,7 +1,7 @@
 """The recorded first bytes of real connections, played to our sessions in place of the peer that said them.
 
 The agent's side is v1's own; the hub's side is a test hub on a general HTTP/2 library. Lines that were cut short in the
-recording are played up to the last whole frame.
+recording are played up to the last whole frame. `contract/test_recorded_sessions.py` plays them to every network.
 """
 
 import asyncio
@@ -9,33 +9,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from http2_peer import PREFACE, MemoryFlow, Requests
-from recorded import VECTORS
+from http2_peer import MemoryFlow, Requests
+from recorded import ENDPOINT, FILES, spoken
 from ztm.net.base import SessionLimits
 from ztm.net.http2.session import Http2Session
 from ztm.testing import settle
-
-FILES = ("bytes-f2", "bytes-f2-ctl", "bytes-f3", "bytes-f3-pas")
-ENDPOINT = "f5f4d17f-39cb-458f-8f47-4b2064553d32"
-
-
-def spoken(name: str, side: str) -> list[bytes]:
-    """What `side` (``"hub"`` or ``"agent"``) said, in order, up to the first line that was cut short."""
-    said = []
-    for line in (VECTORS / f"{name}.txt").read_text().splitlines():
-        way, _, text = line.partition(" ")
-        if way.startswith(side + "->"):
-            said.append(whole_frames(bytes.fromhex(text.removesuffix("..."))))
-            if text.endswith("..."):
-                break
-    return said
-
-
-def whole_frames(said: bytes) -> bytes:
-    at = len(PREFACE) if said.startswith(PREFACE) else 0
-    while len(said) - at >= 9 and at + 9 + int.from_bytes(said[at : at + 3], "big") <= len(said):
-        at += 9 + int.from_bytes(said[at : at + 3], "big")
-    return said[:at]
 
 
 class Player:

@@ -11,10 +11,10 @@ from app_mesh import LOOPBACK, OWN_IDS, ask, free_port
 from tunnel_mesh import TunnelMesh, limited
 
 from ztm.apps.streams.limits import StreamLimits
-from ztm.apps.streams.relay import Relay
 from ztm.apps.tunnel.api import TunnelApp
 from ztm.model import Address
 from ztm.net.base import Datagrams, Exchange
+from ztm.net.relay import Relay
 from ztm.wire.datagram import MAX_PAYLOAD
 
 A, B, C = OWN_IDS[:3]

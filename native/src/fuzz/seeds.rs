@@ -58,3 +58,8 @@ fn header_blocks_of_any_kind_keep_to_their_limits() {
 fn a_session_keeps_to_its_limits_whatever_the_peer_sends_and_whatever_its_consumer_does() {
     run("session", super::session);
 }
+
+#[test]
+fn a_stream_of_datagrams_gives_the_same_however_it_arrives() {
+    run("datagram", super::datagram);
+}

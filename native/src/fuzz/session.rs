@@ -1,5 +1,6 @@
 //! A session between a hostile peer and a consumer that does anything at any moment.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,8 @@ struct Scene {
     events: Arc<Events>,
     /// Streams that this side holds, whoever opened them.
     streams: Vec<Arc<dyn Port>>,
+    /// Of those, the tokens of the ones that were given a sink: nobody is given another.
+    piped: HashSet<u64>,
     now: Instant,
 }
 
@@ -88,6 +91,7 @@ impl Scene {
             port,
             events,
             streams: Vec::new(),
+            piped: HashSet::new(),
             now: Instant::now(),
         };
         if is_server && form & BARE == 0 {
@@ -160,7 +164,7 @@ impl Scene {
             }
             10 | 11 => {
                 let sink = &self.streams[usize::from(which / 16) % self.streams.len()];
-                if !stream.inlet().has_sink() && !sink.has_feeder() {
+                if !sink.has_feeder() && self.piped.insert(stream.watch().token) {
                     pipe(turn, &stream, sink, None);
                 }
             }

@@ -43,7 +43,7 @@ impl Session {
     }
 
     /// A frame that leads to nothing.
-    fn idle_frame(&self, state: &mut State) -> Result<(), Fault> {
+    pub(super) fn idle_frame(&self, state: &mut State) -> Result<(), Fault> {
         if state.idle_frames.take(Instant::now()) {
             return Ok(());
         }
@@ -131,9 +131,11 @@ impl Session {
             return self.idle_frame(&mut state);
         }
         Self::take_control(&mut state)?;
+        let began = state.peer_window;
         for entry in payload.chunks_exact(6) {
             apply(&mut state, u16::from_be_bytes([entry[0], entry[1]]), word(&entry[2..]))?;
         }
+        resize(&state, state.peer_window - began)?;
         frame::settings_ack(&mut state.out);
         let streams: Vec<Arc<Exchange>> = state.streams.values().cloned().collect();
         for exchange in &streams {
@@ -201,6 +203,21 @@ fn expect(is_so: bool) -> Result<(), Fault> {
     }
 }
 
+/// Change the windows of all streams: once for a whole frame, whose many entries would be work for each of many streams.
+fn resize(state: &State, change: i64) -> Result<(), Fault> {
+    if change == 0 {
+        return Ok(());
+    }
+    for exchange in state.streams.values() {
+        let mut half = exchange.half();
+        half.send_window += change;
+        if half.send_window > LARGEST_WINDOW {
+            return Err(Fault::new(frame::FLOW_CONTROL_ERROR, "a stream's window is too large"));
+        }
+    }
+    Ok(())
+}
+
 fn apply(state: &mut State, code: u16, value: u32) -> Result<(), Fault> {
     match code {
         frame::HEADER_TABLE_SIZE => state.owes_table_size = value < 4096,
@@ -218,15 +235,7 @@ fn apply(state: &mut State, code: u16, value: u32) -> Result<(), Fault> {
                     "an initial window that may not be",
                 ));
             }
-            let change = i64::from(value) - state.peer_window;
             state.peer_window = i64::from(value);
-            for exchange in state.streams.values() {
-                let mut half = exchange.half();
-                half.send_window += change;
-                if half.send_window > LARGEST_WINDOW {
-                    return Err(Fault::new(frame::FLOW_CONTROL_ERROR, "a stream's window is too large"));
-                }
-            }
         }
         _ => {}
     }

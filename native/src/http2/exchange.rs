@@ -124,14 +124,16 @@ impl Exchange {
         self.session.flush_later(turn);
     }
 
-    /// The head of the answer came. Interim ones (1xx) and trailers are dropped.
-    pub(super) fn answered(&self, fields: Fields) {
+    /// The head of the answer came. Interim ones (1xx) and trailers are dropped, which is false.
+    pub(super) fn answered(&self, fields: Fields) -> bool {
         let is_interim = fields
             .iter()
             .any(|(name, value)| &**name == ":status" && value.starts_with('1'));
-        if !is_interim && self.response.set(fields).is_ok() {
+        let is_answer = !is_interim && self.response.set(fields).is_ok();
+        if is_answer {
             self.watch.tell(ANSWERED);
         }
+        is_answer
     }
 
     // ---------------------------------------------------------------- sending
@@ -175,7 +177,8 @@ impl Exchange {
         half.is_waiting = false;
         half.quantum = QUANTUM;
         if half.is_over {
-            return;
+            drop((half, state));
+            return self.session.flush_later(turn); // those behind it in the line are not to wait for it
         }
         if half.queued() > 0 {
             let outbox = std::mem::take(&mut half.outbox);
@@ -250,6 +253,7 @@ impl Exchange {
     }
 
     fn broke(&self, turn: &mut Turn, reason: &Reason) {
+        self.session.top_up(turn); // what it held is free
         if let Some(me) = self.me.upgrade() {
             let port: Arc<dyn Port> = me;
             inlet::broken(&port, turn, reason);
@@ -334,7 +338,7 @@ impl Port for Exchange {
 
     fn credit(&self, turn: &mut Turn, size: usize) {
         let limit = self.session.options.limits.held;
-        let was_full = {
+        let (was_full, is_given) = {
             let mut state = self.session.state();
             let mut half = self.half();
             let size = size.min(half.received);
@@ -343,7 +347,7 @@ impl Port for Exchange {
             state.held -= size;
             half.uncredited += i64::try_from(size).unwrap_or(0);
             if half.is_over || half.is_finished || half.uncredited * CREDITS < half.window {
-                None
+                (was_full, false)
             } else {
                 let mut given = std::mem::take(&mut half.uncredited);
                 if half.window < OWN_WINDOW_MAX && half.received == 0 && self.is_long(&state) {
@@ -353,14 +357,14 @@ impl Port for Exchange {
                 }
                 half.receive_window += given;
                 frame::window_update(&mut state.out, self.number, given);
-                Some(was_full)
+                (was_full, true)
             }
         };
-        if let Some(was_full) = was_full {
+        if is_given {
             self.session.flush_later(turn);
-            if was_full {
-                self.session.top_up(turn);
-            }
+        }
+        if was_full {
+            self.session.top_up(turn);
         }
     }
 

@@ -10,6 +10,8 @@ pub mod receive;
 pub mod send;
 pub mod session;
 pub mod state;
+#[cfg(test)]
+mod tests;
 
 /// Initial window of a stream and of a session (spec mesh-protocol 4.1).
 pub const WINDOW: u32 = 1 << 20;

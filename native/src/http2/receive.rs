@@ -96,6 +96,9 @@ impl Session {
                 incoming.run = Some(self.begin_run(head)?);
             } else {
                 self.whole(turn, incoming, head, &payload)?;
+                if self.state().over.is_some() {
+                    return Ok(()); // a good-bye was among it: what follows is nobody's
+                }
             }
         }
         Ok(())
@@ -341,8 +344,9 @@ impl Session {
         let known = self.state().streams.get(&head.stream).cloned();
         let exchange = match known {
             Some(exchange) => {
-                if !self.options.is_server {
-                    exchange.answered(fields);
+                let is_answer = !self.options.is_server && exchange.answered(fields);
+                if !is_answer && !head.has(frame::END_STREAM) {
+                    self.idle_frame(&mut self.state())?;
                 }
                 exchange
             }
@@ -361,8 +365,11 @@ impl Session {
     fn open_for_peer(&self, turn: &mut Turn, head: Head, fields: Fields) -> Result<Option<Arc<Exchange>>, Fault> {
         let Some(me) = self.me.upgrade() else { return Ok(None) };
         let mut state = self.state();
-        if !self.is_idle(&state, head.stream) {
+        if state.over.is_some() {
             return Ok(None);
+        }
+        if !self.is_idle(&state, head.stream) {
+            return self.idle_frame(&mut state).map(|()| None);
         }
         if !self.options.is_server || head.stream.is_multiple_of(2) {
             return Err(Fault::new(

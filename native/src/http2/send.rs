@@ -56,6 +56,11 @@ impl Session {
     fn pour(&self, turn: &mut Turn) -> bool {
         let mut state = self.state();
         let state = &mut *state;
+        if state.over.is_some() {
+            state.out = Vec::new(); // nothing follows a GOAWAY
+            state.gone = 0;
+            return false;
+        }
         if state.is_blocked {
             return false;
         }

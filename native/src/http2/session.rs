@@ -4,6 +4,7 @@
 //! against the session's, given back on arrival as long as the session holds less than its bound. So one stalled
 //! stream holds at most its own window, and never stops its neighbours.
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ use crate::turn::Turn;
 pub const PING_EVERY: Duration = Duration::from_secs(5);
 /// Without a byte from the peer, after which the session is over; both ends notice within 30 seconds.
 pub const SILENT_AFTER: Duration = Duration::from_secs(20);
+/// For how long a peer may read why the session is over before it is cut; one that never reads would be held for ever.
+pub const STAY: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -99,6 +102,11 @@ impl Session {
         self.state().over.clone()
     }
 
+    /// Over, and so is the stream below.
+    pub fn is_gone(&self) -> bool {
+        self.reason().is_some() && self.below.is_over()
+    }
+
     pub fn streams(&self) -> usize {
         self.state().streams.len()
     }
@@ -156,7 +164,8 @@ impl Session {
     }
 
     fn leave(&self, turn: &mut Turn, code: u32, said: &[u8], reason: &str) {
-        {
+        let reason: Reason = reason.into();
+        let streams = {
             let mut state = self.state();
             if state.over.is_some() {
                 return;
@@ -164,10 +173,9 @@ impl Session {
             let last = state.last;
             frame::goaway(&mut state.out, last, code, said);
             self.below.send(turn, &state.out[state.gone..]);
-            state.out = Vec::new();
-            state.gone = 0;
-        }
-        self.over(turn, &reason.into());
+            state.finish(&reason)
+        };
+        self.cut_all(turn, streams, &reason);
         self.below.end(turn);
     }
 
@@ -178,12 +186,12 @@ impl Session {
             if state.over.is_some() {
                 return;
             }
-            state.over = Some(reason.clone());
-            state.out = Vec::new();
-            state.gone = 0;
-            state.waiting.clear();
-            std::mem::take(&mut state.streams)
+            state.finish(reason)
         };
+        self.cut_all(turn, streams, reason);
+    }
+
+    fn cut_all(&self, turn: &mut Turn, streams: HashMap<u32, Arc<Exchange>>, reason: &Reason) {
         for exchange in streams.into_values() {
             exchange.cut(turn, reason);
         }
@@ -197,13 +205,19 @@ impl Session {
         frame::ping(&mut state.out, &[0; 8], false);
     }
 
-    /// Look at the clock: ping, or give a silent peer up. To be called about once a second.
+    /// Look at the clock: ping, give a silent peer up, or cut one that stays after the end. To be called about once a second.
     pub fn tick(&self, turn: &mut Turn, now: Instant) {
         let Some(me) = self.me.upgrade() else { return };
         let mut state = self.state();
         if state.over.is_some() {
+            let is_late = now >= state.ping_at;
+            drop(state);
+            if is_late && !self.below.is_over() {
+                self.below.abort(turn, &"the peer stayed after the end".into());
+            }
             return;
         }
+        state.rest();
         if now.saturating_duration_since(state.heard) > SILENT_AFTER {
             drop(state);
             let reason: Reason = format!("the peer was silent for {} s", SILENT_AFTER.as_secs()).into();

@@ -66,6 +66,7 @@ pub struct State {
     pub over: Option<Reason>,
     pub heard: Instant,
     pub pinged: Option<Instant>,
+    /// When the peer is to be asked, or cut once it is over.
     pub ping_at: Instant,
     pub round_trip: Option<Duration>,
     pub resets: Bucket,
@@ -108,10 +109,30 @@ impl State {
         self.out.len() - self.gone
     }
 
+    /// Over for `reason`: nothing more is framed. The streams that are to be told.
+    pub fn finish(&mut self, reason: &Reason) -> HashMap<u32, Arc<Exchange>> {
+        self.over = Some(reason.clone());
+        self.out = Vec::new();
+        self.gone = 0;
+        self.waiting = VecDeque::new();
+        self.ping_at = Instant::now() + super::session::STAY;
+        std::mem::take(&mut self.streams)
+    }
+
     /// Bytes of DATA that may be framed now.
     pub fn room(&self) -> usize {
         let window = usize::try_from(self.send_window).unwrap_or(0);
         window.min(QUEUED.saturating_sub(self.queued()))
+    }
+
+    /// Nothing is under way just now: hold no memory for what may come.
+    pub fn rest(&mut self) {
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
     }
 
     /// All of `out` is gone; memory beyond what a quiet session needs is given back.

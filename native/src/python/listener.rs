@@ -10,9 +10,6 @@ use crate::core::Core;
 use crate::datagrams::Socket;
 use crate::listen;
 
-/// How long the closing of a socket is waited for.
-const CLOSING: std::time::Duration = std::time::Duration::from_millis(200);
-
 #[pyclass(frozen, module = "ztm_native")]
 pub struct Listener {
     pub listener: Arc<listen::Listener>,
@@ -32,12 +29,8 @@ impl Listener {
 
     fn close(&self, py: Python<'_>) {
         let closed = self.listener.close();
-        // A moment, as no thread of the core ever waits; without them, none of its sockets is left either.
-        py.detach(|| {
-            self.core
-                .handle()
-                .block_on(async { tokio::time::timeout(CLOSING, closed).await.ok() })
-        });
+        // A moment, as no thread of the core ever waits for anybody.
+        py.detach(|| self.core.handle().block_on(closed));
     }
 }
 

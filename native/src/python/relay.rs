@@ -31,6 +31,11 @@ impl Relay {
         self.relay.silence().as_secs_f64()
     }
 
+    #[getter]
+    fn cut_for(&self) -> Option<String> {
+        self.relay.cut_for().map(|reason| reason.to_string())
+    }
+
     fn stop(&self) {
         self.relay.stop();
     }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
@@ -72,6 +72,8 @@ pub struct Relay {
     is_closed: AtomicBool,
     is_idle: AtomicBool,
     is_told: AtomicBool,
+    /// Why the stream is to be cut, by whoever decides; what was not said ends in order.
+    cut_for: OnceLock<Reason>,
     timer: Mutex<Option<AbortHandle>>,
 }
 
@@ -98,6 +100,7 @@ impl Relay {
             is_closed: AtomicBool::new(false),
             is_idle: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
+            cut_for: OnceLock::new(),
             timer: Mutex::default(),
         });
         for datagram in early {
@@ -125,6 +128,11 @@ impl Relay {
         self.begun
             .elapsed()
             .saturating_sub(Duration::from_micros(self.heard.load(Ordering::Relaxed)))
+    }
+
+    /// Why the stream is to be cut; None where it ended, was cut already, or goes on.
+    pub fn cut_for(&self) -> Option<&Reason> {
+        self.cut_for.get()
     }
 
     fn now(&self) -> u64 {
@@ -210,12 +218,14 @@ impl Relay {
         if let Some(timer) = lock(&self.timer).take() {
             timer.abort();
         }
-        let why = if self.is_idle.load(Ordering::Acquire) {
-            "idle"
+        let is_idle = self.is_idle.load(Ordering::Acquire);
+        let cut_for = self.cut_for.get().cloned();
+        let why = if is_idle {
+            "idle".into()
         } else {
-            ""
+            cut_for.unwrap_or_default()
         };
-        self.events.push(self.token, Happening::Closed(why.into()));
+        self.events.push(self.token, Happening::Closed(why));
     }
 
     /// How long until it has been silent for too long; None once it was.
@@ -236,16 +246,14 @@ impl Relay {
 
     /// A v1 exit may never end its side: then it is cut.
     fn cut_late(&self) {
-        let mut turn = Turn::new();
-        self.parts.port.abort(&mut turn, &"idle".into());
+        let _ = self.cut_for.set("idle".into());
         self.conclude();
-        turn.finish();
     }
 }
 
 /// What the stream brings.
 impl Outlet for Relay {
-    fn put(&self, turn: &mut Turn, data: &[u8]) -> usize {
+    fn put(&self, _turn: &mut Turn, data: &[u8]) -> usize {
         if self.is_told.load(Ordering::Acquire) {
             return data.len();
         }
@@ -255,8 +263,8 @@ impl Outlet for Relay {
             self.parts.socket.send(datagram, self.parts.to);
         });
         if let Err(error) = fed {
+            let _ = self.cut_for.set(error.to_string().into());
             self.conclude();
-            self.parts.port.abort(turn, &error.to_string().into());
         }
         data.len()
     }

@@ -1,5 +1,6 @@
 """`ztm run agent`: one agent as one process, until it is told to stop."""
 
+import logging
 from datetime import UTC, datetime
 
 from ztm import pki
@@ -15,6 +16,8 @@ from ztm.net.notify import Notifier
 from ztm.net.process import tune_process
 from ztm.net.serving import reported, serve
 from ztm.store.lock import sole_use
+
+log = logging.getLogger("ztm.agent")
 
 
 def run(config: AgentConfig) -> int:
@@ -32,6 +35,7 @@ def run(config: AgentConfig) -> int:
 
 async def _serve(config: AgentConfig, told: Notifier) -> int:
     network = chosen_network(config.proxy)
+    log.debug("the network is %s", network.kind)
     status = await serve(_Joining(config, network, BUILTIN), told, drain=config.drain)
     await network.flushed()
     return status

@@ -19,7 +19,7 @@ NAMES_OPTION = Option(
 )
 PQC_SIGNATURE = Option("--pqc-signature", "<alg>", "Post-quantum kind of new keys (ML-DSA-44, -65 or -87)")
 PQC_OPTIONS = (
-    Option("--pqc-key-exchange", "<alg>", "Post-quantum key exchange (ML-KEM-512, -768 or -1024)"),
+    Option("--pqc-key-exchange", "<alg>", "The only key exchange, post-quantum (ML-KEM-512, -768 or -1024)"),
     PQC_SIGNATURE,
 )
 CA_OPTIONS = (

@@ -6,12 +6,11 @@ redirect, uses no proxy, and shows its token to nobody but the service.
 Source: spec cli.md section 6, "External CA service".
 """
 
-import http.client
 import ssl
 import time
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlsplit
 
 from ztm.errors import (
@@ -23,6 +22,9 @@ from ztm.errors import (
     UsageError,
     ZtmError,
 )
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection, HTTPResponse
 
 PATH = "/api/certificates"
 """v1's default, where the URL has no path of its own."""
@@ -102,6 +104,8 @@ class CaService:
         return self._ask("POST", name, public_key.encode())
 
     def _ask(self, method: str, name: str, body: bytes = b"") -> str:
+        from http.client import HTTPException  # memory that a hub with its own CA does not need
+
         connection = self._connection()
         headers = {"Content-Type": "text/plain"} if body else {}
         if self.token:
@@ -115,7 +119,7 @@ class CaService:
             raise CertificateError(f"the CA service {self} is not trusted: {error.verify_message}") from None
         except TimeoutError:
             raise DeadlineError(f"the CA service {self} did not answer within {TIMEOUT:g} s") from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise UnreachableError(f"cannot use the CA service {self}: {reason}") from None
         finally:
@@ -124,10 +128,12 @@ class CaService:
             raise self._refusal(name, answer.status)
         return text
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self) -> "HTTPConnection":
+        from http.client import HTTPConnection, HTTPSConnection
+
         if self.scheme == "http":
-            return http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT)
-        return http.client.HTTPSConnection(self.host, self.port, timeout=TIMEOUT, context=_trusting(self.trust))
+            return HTTPConnection(self.host, self.port, timeout=TIMEOUT)
+        return HTTPSConnection(self.host, self.port, timeout=TIMEOUT, context=_trusting(self.trust))
 
     def _refusal(self, name: str, status: int) -> ZtmError:
         if status in (401, 403):
@@ -136,7 +142,7 @@ class CaService:
         return RefusedError(f"the CA service {self} refused {name!r} with status {status}", status)
 
 
-def _read(answer: http.client.HTTPResponse, deadline: float) -> str:
+def _read(answer: "HTTPResponse", deadline: float) -> str:
     data = b""
     while more := answer.read1(8192):
         data += more

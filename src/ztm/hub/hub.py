@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -198,8 +198,8 @@ class Hub:
             return False
         return user == ROOT or len(links) >= 2 * most or sum(link.user == user for link in links) >= most
 
-    async def _serve(self, stream: Stream, link: Link) -> None:
-        await serve_stream(
+    def _serve(self, stream: Stream, link: Link) -> Awaitable[None]:
+        return serve_stream(
             self._network,
             stream,
             partial(self._answer, link),

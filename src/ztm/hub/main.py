@@ -46,6 +46,7 @@ def _root_permit(config: HubConfig) -> None:
 
 async def _serve(config: HubConfig, told: Notifier) -> int:
     network = chosen_network()
+    log.debug("the network is %s", network.kind)
     status = await serve(Hub(config, network), told, drain=config.drain)
     await network.flushed()
     return status

@@ -9,11 +9,12 @@ import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 
 from ztm.errors import DeadlineError, NotFoundError, RefusedError, UnreachableError, ZtmError
 from ztm.hub.link import Link
 from ztm.hub.state import HubState
-from ztm.logs import bind
+from ztm.logs import about, bind
 from ztm.model import check_name, check_uuid
 from ztm.net.base import Exchange, Headers, Session
 from ztm.rest.client import call, call_ok
@@ -48,7 +49,7 @@ class AgentSessions:
 
     # ------------------------------------------------------------------ accepting
 
-    async def accept(self, request: Request) -> Response:
+    async def accept(self, request: Request) -> None:
         """CONNECT ``/api/endpoints/{ep}?name=`` or ``?sid=``. Source: spec mesh-protocol 6 and 7.
 
         Raises:
@@ -62,15 +63,7 @@ class AgentSessions:
         sid = request.query.get("sid")
         bind(endpoint=endpoint, session=sid[:36] if sid else "")
         session = self._passive(request, link, endpoint, sid) if sid else self._control(request, link, endpoint)
-        try:
-            await (self._until_idle(session) if sid else self._keep_pinging(endpoint, session))
-        finally:
-            self._state.registry.detach(endpoint, session, self._state.network.wall())
-            session.close("the hub closes this session")
-            self._unused.discard(session)
-            self._ask_at.pop(endpoint, None)
-            log.info("endpoint %s: %s session ended", endpoint, "passive" if sid else "control")
-        return Response()
+        request.upgrade.kept = partial(self._keep, link, endpoint, session, sid)
 
     def _control(self, request: Request, link: Link, endpoint: str) -> Session:
         state, now = self._state, self._state.network.wall()
@@ -100,10 +93,26 @@ class AgentSessions:
 
     # ------------------------------------------------------------------ keeping
 
-    async def _keep_pinging(self, endpoint: str, session: Session) -> None:
+    async def _keep(self, link: Link, endpoint: str, session: Session, sid: str | None) -> None:
+        """Hold a session for as long as it is of use, and forget it."""
+        try:
+            await (self._until_idle(session) if sid else self._keep_pinging(link, endpoint, session))
+        finally:
+            self._state.registry.detach(endpoint, session, self._state.network.wall())
+            session.close("the hub closes this session")
+            self._unused.discard(session)
+            self._ask_at.pop(endpoint, None)
+            with about(user=link.user, remote=link.remote, endpoint=endpoint, session=sid[:36] if sid else ""):
+                log.info("endpoint %s: %s session ended", endpoint, "passive" if sid else "control")
+
+    async def _keep_pinging(self, link: Link, endpoint: str, session: Session) -> None:
         """Ping until the session ends or fails to answer."""
-        while session.is_open and await self._ping(endpoint, session):
-            await _pause(session, self._state.config.ping_every)
+        is_well = True
+        while is_well and session.is_open:
+            with about(user=link.user, remote=link.remote, endpoint=endpoint):
+                is_well = await self._ping(endpoint, session)
+            if is_well:
+                await _pause(session, self._state.config.ping_every)
 
     async def _ping(self, endpoint: str, session: Session) -> bool:
         config, network = self._state.config, self._state.network

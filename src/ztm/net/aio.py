@@ -8,7 +8,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,11 +17,13 @@ from ztm.model import Address
 from ztm.net.base import (
     Accept,
     Answer,
+    DatagramLimits,
     Datagrams,
     Listener,
     LocalListener,
     Meter,
     Received,
+    Relaying,
     Session,
     SessionLimits,
     Stream,
@@ -33,7 +35,8 @@ from ztm.net.listener import check_peer, listen_plain, listen_tls
 from ztm.net.local import LocalSocket
 from ztm.net.process import give_back_memory
 from ztm.net.proxy import Proxy
-from ztm.net.reasons import unverified, why
+from ztm.net.reasons import no_agreement, unverified, why
+from ztm.net.relaying import FlowRelaying
 from ztm.net.tcp import TcpStream
 from ztm.net.tls import context
 from ztm.net.udp import UdpSocket, bound
@@ -47,7 +50,11 @@ LOOK_AGAIN = 0.02
 
 
 class FlowNetwork:
-    """What does not depend on how bytes reach the machine: sessions and splices over `FlowStream`."""
+    """What does not depend on how bytes reach the machine: sessions, splices and relays over `FlowStream`."""
+
+    def now(self) -> float:
+        """See `net.base.Network`."""
+        raise NotImplementedError
 
     def session(
         self,
@@ -74,6 +81,17 @@ class FlowNetwork:
         if meter is not None:
             meter.follow(tally)
         return Pipe(_flow(source), _flow(sink), tally)
+
+    def relay(
+        self,
+        socket: Datagrams,
+        peer: Address | None,
+        stream: Stream,
+        limits: DatagramLimits,
+        early: Sequence[bytes] = (),
+    ) -> Relaying:
+        """See `net.base.Network`."""
+        return FlowRelaying(socket, peer, stream, limits, early, self.now)
 
 
 def _flow(stream: Stream) -> FlowStream:
@@ -129,7 +147,7 @@ class AioNetwork(FlowNetwork):
         except ssl.SSLCertVerificationError as error:
             raise CertificateError(f"{address} shows no valid certificate: {unverified(error)}") from error
         except (OSError, ssl.SSLError, UnicodeError) as error:
-            raise UnreachableError(f"cannot connect to {address}: {why(error)}") from error
+            raise UnreachableError(f"cannot connect to {address}: {no_agreement(why(error))}") from error
         if tls is not None:
             check_peer(stream, tls.admit)
         return stream

@@ -6,7 +6,8 @@ who it is.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from ztm.errors import BrokenStreamError, TooLargeError, UsageError
 from ztm.net.base import Exchange, Headers, Network, SessionLimits, Stream
@@ -76,9 +77,7 @@ async def serve_stream(
     except BrokenStreamError:
         return  # cut before it said anything
 
-    async def answer(exchange: Exchange) -> None:
-        await answer_exchange(exchange, app, extensions, http_limits)
-
+    answer = partial(answer_exchange, app=app, extensions=extensions, limits=http_limits)
     session = network.session(stream, "server", answer=answer, limits=session_limits, own=own)
     try:
         await session.closed()
@@ -118,6 +117,16 @@ async def answer_exchange(
 
     Source: spec mesh-protocol 4.2 (pseudo-headers, no ``content-length``) and 4.3.
     """
+    kept = await _answered(exchange, app, extensions, limits)
+    if kept is not None:
+        await kept()
+        exchange.end()
+
+
+async def _answered(
+    exchange: Exchange, app: ASGIApp, extensions: Mapping[str, object], limits: HttpLimits
+) -> Callable[[], Awaitable[None]] | None:
+    """Have `app` answer; what it leaves to be run on the stream that it took."""
     upgrade = None
     try:
         pseudo, headers = _split(exchange.request)
@@ -127,13 +136,16 @@ async def answer_exchange(
         target = check_target(pseudo[":path"]).encode("utf-8", "surrogateescape")
     except UsageError as error:
         await _Http2Reply(exchange, "").fail(error.status, str(error))
-        return
+        return None
     method = pseudo[":method"]
     scope = http_scope(exchange, version="2", method=method, target=target, headers=headers, extensions=extensions)
     reply = _Http2Reply(exchange, method, upgrade)
     await run(app, scope, _Body(exchange, limits.body_bytes, upgrade).receive, reply)
-    if reply.is_upgraded:
+    if upgrade is None or not upgrade.accepted:
+        return None
+    if upgrade.kept is None:
         exchange.end()
+    return upgrade.kept
 
 
 def _split(request: Headers) -> tuple[dict[str, str], RawHeaders]:

@@ -260,6 +260,56 @@ class Datagrams(Protocol):
         """Close the socket. Idempotent."""
 
 
+class DatagramLimits(Protocol):
+    """What one UDP session takes and waits for at most. Durations are seconds, sizes are bytes."""
+
+    @property
+    def idle_seconds(self) -> float:
+        """After the last datagram either way, it is over."""
+
+    @property
+    def linger_seconds(self) -> float:
+        """How long the other side of the stream may then take to end its side."""
+
+    @property
+    def queued_datagrams(self) -> int:
+        """Datagrams from the socket while the stream takes nothing; what comes then is dropped."""
+
+    @property
+    def queued_bytes(self) -> int:
+        """The same in bytes."""
+
+
+class Relaying(Protocol):
+    """One UDP session under way: datagrams of a socket on one side, frames on a stream on the other."""
+
+    @property
+    def taken(self) -> Count:
+        """Bytes of datagrams from the socket; what is dropped is not counted."""
+
+    @property
+    def given(self) -> Count:
+        """Bytes of datagrams to the socket."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is taken from the socket any more."""
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the socket's side was heard from last."""
+
+    @property
+    def ending(self) -> str:
+        """What it was cut for, ``idle``, or an empty text if a side ended it, or while it goes on."""
+
+    def abort(self, reason: str = "") -> None:
+        """Cut the session and the stream. Idempotent."""
+
+    async def ended(self) -> None:
+        """Wait for the end; the stream has ended or was cut then. Cancelling it ends the session."""
+
+
 Accept = Callable[[Stream], Awaitable[None]]
 """Owns an accepted stream; the stream is aborted if it raises, and ended when it returns."""
 Answer = Callable[[Exchange], Awaitable[None]]
@@ -354,4 +404,19 @@ class Network(Protocol):
 
         Raises:
             UnreachableError: the name does not resolve.
+        """
+
+    def relay(
+        self,
+        socket: Datagrams,
+        peer: Address | None,
+        stream: Stream,
+        limits: DatagramLimits,
+        early: Sequence[bytes] = (),
+    ) -> Relaying:
+        """Carry datagrams of `peer` (None: of the dialled address) as frames on `stream`, and back.
+
+        They come to it instead of to the socket's `received`, until it is over; `early` came before and goes first,
+        uncounted. Whoever calls it awaits `Relaying.ended` at once. It ends when either side of the stream does, when
+        nothing came either way for `limits.idle_seconds`, or when the stream is no stream of frames.
         """

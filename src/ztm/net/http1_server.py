@@ -90,6 +90,8 @@ async def _serve_connect(stream: Stream, app: ASGIApp, scope: Scope, parser: Cal
     upgrade = Upgrade(stream, lambda headers: stream.write_now(connect_accepted(headers)))
     scope["extensions"] = {**scope["extensions"], UPGRADE: upgrade}
     await run(app, scope, _no_body, _Http1Reply(stream, "CONNECT", parser, upgrade=upgrade))
+    if upgrade.kept is not None:
+        await upgrade.kept()
 
 
 async def _serve_websocket(

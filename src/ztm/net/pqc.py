@@ -17,7 +17,8 @@ from ztm.pki import Authority, quantum_kinds
 KEY_EXCHANGES = ("ML-KEM-512", "ML-KEM-768", "ML-KEM-1024")
 LATTICE = ("ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
 HASHES = ("SLH-DSA-128s", "SLH-DSA-128f", "SLH-DSA-192s", "SLH-DSA-192f", "SLH-DSA-256s", "SLH-DSA-256f")
-"""No TLS library that there is for us signs handshakes with these: OpenSSL 3.5 and 4.0 refuse such a certificate."""
+"""OpenSSL (3.6) makes and verifies such signatures, and has no TLS signature scheme for them: it refuses to show such a
+certificate. The proof is in the native plane's tests (``native/tests/tls/quantum.rs``)."""
 SIGNATURES = (*LATTICE, *HASHES)
 
 
@@ -49,7 +50,7 @@ def check_signature(name: str) -> str:
     _check_known(name, SIGNATURES)
     if name in HASHES:
         raise UnavailableError(
-            f"{name} is not available: OpenSSL signs no TLS handshakes with it, so that nobody could connect; "
+            f"{name} is not available: OpenSSL cannot sign TLS handshakes with it, so that nobody could connect; "
             f"take one of {', '.join(LATTICE)}"
         )
     library = f"the cryptography library {version('cryptography')}"

@@ -23,7 +23,7 @@ LOOK_EVERY = 5.0
 """Seconds between two looks at whether memory can be given back."""
 GARBAGE_FROM = 5_000
 """New containers from which such a look searches them for cycles: each may hold a stream's buffers."""
-FREE_FROM = 24 << 20
+FREE_FROM = 8 << 20
 """Free bytes of the heap from which they are given back; what a burst left is rarely at its top (see `TRIM_FROM`)."""
 
 

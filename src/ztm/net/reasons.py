@@ -17,6 +17,8 @@ def why(error: BaseException) -> str:
         return "the name does not resolve"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused (nothing listens there)"
+    if isinstance(error, ssl.SSLError):  # whose numbers are not the system's
+        return str(getattr(error, "reason", None) or error.strerror or error).replace("_", " ").lower()
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
         return "the address is in use by another program"
@@ -25,6 +27,13 @@ def why(error: BaseException) -> str:
     if number in (errno.EACCES, errno.EPERM):
         return "permission denied (ports below 1024 need privileges)"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def no_agreement(text: str) -> str:
+    """What the TLS library says, with the usual cause where both sides have nothing in common."""
+    if "handshake failure" not in text:
+        return text
+    return f"{text} (the hub and its agents need the same --pqc-key-exchange and --pqc-signature)"
 
 
 def unverified(error: ssl.SSLCertVerificationError) -> str:

@@ -58,7 +58,7 @@ class HttpLimits:
 class Upgrade:
     """The offer in a CONNECT request: to answer 200 and have the raw stream from then on."""
 
-    __slots__ = ("_send_head", "accepted", "stream")
+    __slots__ = ("_send_head", "accepted", "kept", "stream")
 
     def __init__(self, stream: Stream, send_head: Callable[[Headers], None]) -> None:
         self.stream = stream
@@ -66,6 +66,11 @@ class Upgrade:
         self.accepted = False
         """Whether the 200 has been sent, so that no other answer can be."""
         self._send_head = send_head
+        self.kept: Callable[[], Awaitable[None]] | None = None
+        """To be run when the application has returned; the stream ends after it.
+
+        For a stream that may be idle for days: meanwhile nothing of the request is in memory but what this holds.
+        """
 
     def accept(self, headers: Headers = ()) -> Stream:
         """Answer 200 with `headers`, and hand over the raw stream; a second call changes nothing.

@@ -6,13 +6,14 @@ from typing import cast
 
 from ztm.model import Address
 from ztm.net.base import Received
+from ztm.net.routes import Routes
 
 
 class UdpSocket(asyncio.DatagramProtocol):
     """See `net.base.Datagrams`."""
 
     def __init__(self, received: Received) -> None:
-        self._received = received
+        self.routes = Routes(received)
         self._transport: asyncio.DatagramTransport | None = None
         self._full = False
 
@@ -28,7 +29,7 @@ class UdpSocket(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """A datagram came."""
-        self._received(data, Address(addr[0], addr[1]))
+        self.routes.received(data, Address(addr[0], addr[1]))
 
     def error_received(self, exc: Exception) -> None:
         """An ICMP error came back; UDP promises nothing, so it is not one for us either."""

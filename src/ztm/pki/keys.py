@@ -15,7 +15,7 @@ from ztm.errors import CertificateError
 
 _QUANTUM_PRIVATE: dict[str, Any] = {}
 _QUANTUM_PUBLIC: tuple[type, ...] = ()
-with contextlib.suppress(ImportError):  # older releases of the library have none
+with contextlib.suppress(ImportError, AttributeError):  # older releases have none, or name them otherwise
     from cryptography.hazmat.primitives.asymmetric import mldsa
 
     _QUANTUM_PRIVATE = {

@@ -176,9 +176,12 @@ def parse_query(text: str) -> dict[str, str]:
     Source: spec mesh-protocol 4.6.
     """
     query: dict[str, str] = {}
+    is_encoded = "%" in text
     for part in text.split("&") if text else ():
         name, _, value = part.partition("=")
-        query.setdefault(unquote(name), unquote(value))
+        if is_encoded:
+            name, value = unquote(name), unquote(value)
+        query.setdefault(name, value)
     return query
 
 

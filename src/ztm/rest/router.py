@@ -26,6 +26,10 @@ log = logging.getLogger("ztm.rest")
 
 _REASON_BYTES = 512
 """Bound of the `ztm-error` header, so that a long reason never makes a head too large."""
+_KNOWN = 256
+"""Paths that a router remembers."""
+_KNOWN_PATH = 256
+"""Characters of the longest path that is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Router:
         self._local = local
         self._routes: Node[dict[str, Route]] = Node()
         self._mounts: Node[_Mount] = Node()
+        self._known: dict[tuple[str, str], tuple[Handler, dict[str, str]]] = {}
+        """Where a method and a path led before, and what its holes took."""
         self.routes: list[Route] = []
         """In the order of registration, for the description."""
         self.mounts: list[tuple[str, ASGIApp]] = []
@@ -118,6 +124,11 @@ class Router:
         """Serve one ASGI request, or a WebSocket: no route takes that, and a mounted application may."""
         raw = scope["raw_path"].decode("utf-8", "replace")
         method = method_of(scope)
+        known = self._known.get((method, raw))
+        if known is not None:
+            handler, params = known
+            await self._serve(handler, Request(scope, receive, {**scope.get("path_params", {}), **params}), send)
+            return
         allowed: set[str] = set()
         for methods, taken in self._routes.matches(split_path(raw)):
             route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
@@ -126,8 +137,12 @@ class Router:
                 await _send(self._error(refused, method), plain(scope, send))
                 return
             if route:
-                params = _params(route.template, taken, route.decode, scope)
-                await self._serve(route.handler, Request(scope, receive, params), send)
+                params = _params(route.template, taken, route.decode)
+                if method == "CONNECT":
+                    self._remember(raw, route.handler, params)
+                await self._serve(
+                    route.handler, Request(scope, receive, {**scope.get("path_params", {}), **params}), send
+                )
                 return
             allowed.update(methods)
         mounted = self._mounted(scope, raw)
@@ -136,6 +151,13 @@ class Router:
             await app(below, receive, send)
         else:
             await _send(self._unserved(method, raw, allowed), plain(scope, send))
+
+    def _remember(self, raw: str, handler: Handler, params: dict[str, str]) -> None:
+        """Streams come by the thousand on a few paths, which are looked up once."""
+        if len(raw) <= _KNOWN_PATH:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known["CONNECT", raw] = handler, params
 
     def _unserved(self, method: str, raw: str, allowed: set[str]) -> Response:
         """The answer where no route fits: bare, as v1's is, but on the local API."""
@@ -162,7 +184,7 @@ class Router:
             "path": unquote(path),
             "raw_path": path.encode(),
             "root_path": scope["root_path"] + "".join([f"/{segment}" for segment in segments[:end]]),
-            "path_params": _params(mount.template, taken, mount.decode, scope),
+            "path_params": {**scope.get("path_params", {}), **_params(mount.template, taken, mount.decode)},
         }
 
     async def _serve(self, handler: Handler, request: Request, send: Send) -> None:
@@ -204,10 +226,10 @@ def _is_taken(request: Request) -> bool:
     return request.method == "CONNECT" and request.upgrade.accepted
 
 
-def _params(template: Template, taken: list[str], decode: bool, scope: Scope) -> dict[str, str]:
-    """What the holes of `template` took, after what the prefixes above it took."""
+def _params(template: Template, taken: list[str], decode: bool) -> dict[str, str]:
+    """What the holes of `template` took."""
     values = [unquote(value) if "%" in value else value for value in taken] if decode else taken
-    return {**scope.get("path_params", {}), **dict(zip(template.names, values, strict=True))}
+    return dict(zip(template.names, values, strict=True))
 
 
 async def _send(response: Response, send: Send) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ztm.model import Address
 from ztm.net.base import Received
+from ztm.net.routes import Routes
 
 if TYPE_CHECKING:
     from ztm.testing.network import SimNetwork
@@ -22,7 +23,7 @@ class SimDatagrams:
         self._host = host
         self._address = address
         self._peer = peer
-        self._received = received
+        self.routes = Routes(received)
         self._is_closed = False
 
     @property
@@ -39,7 +40,7 @@ class SimDatagrams:
     def receive(self, data: bytes, source: Address) -> None:
         """A datagram came; a dialled socket takes only its peer's."""
         if self._peer in (None, source):
-            self._received(data, source)
+            self.routes.received(data, source)
 
     def close(self) -> None:
         """See `net.base.Datagrams`."""

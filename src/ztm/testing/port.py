@@ -23,8 +23,11 @@ def check_config(tls: TlsConfig) -> None:
     """Pass if TLS could be made of `tls`.
 
     Raises:
-        CertificateError: the CA, certificate or key is malformed, or they do not match.
+        CertificateError: the CA, certificate or key is malformed, they do not match, or key exchanges are named,
+            of which there are none here.
     """
+    if tls.groups:
+        raise CertificateError("simulated TLS cannot be told the key exchange")
     pki.check_ca(tls.ca)
     if not pki.key_matches(tls.key, tls.certificate):
         raise CertificateError("the mesh's CA, certificate or key is not usable: the key is not the certificate's")

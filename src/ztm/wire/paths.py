@@ -9,7 +9,7 @@ Source: spec mesh-protocol 4.6, 5, 10; spec apps-network 1.3.
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from urllib.parse import quote, unquote
 
 from ztm.errors import UsageError
@@ -124,13 +124,21 @@ def fill(template: str, query: Mapping[str, str | int] | None = None, **params: 
     Raises:
         UsageError: a parameter is missing or empty.
     """
+    path = _path(template, tuple(params.items()))
+    if not query:
+        return path
+    return path + "?" + "&".join(f"{key}={encode(str(value))}" if value != "" else key for key, value in query.items())
+
+
+@lru_cache(256)
+def _path(template: str, given: tuple[tuple[str, str], ...]) -> str:
+    """The path alone; the same few are asked for with every stream."""
+    params = dict(given)
     path = _PARAM.sub(lambda found: encode(_given(template, params, found.group(1))), template)
     if template.endswith("/*"):
         rest = _given(template, params, REST).removeprefix("/")
         path = path[:-1] + "/".join(encode(segment) for segment in rest.split("/"))
-    if not query:
-        return path
-    return path + "?" + "&".join(f"{key}={encode(str(value))}" if value != "" else key for key, value in query.items())
+    return path
 
 
 def _given(template: str, params: Mapping[str, str], name: str) -> str:

@@ -31,4 +31,4 @@ async def serve_peer(network: Network, running: Running, peer: Peer, upgrade: Up
         http_limits=_HTTP,
         session_limits=_SESSIONS,
     )
-    await running.uses.run(served)
+    await running.uses.run_inline(served)

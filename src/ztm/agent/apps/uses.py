@@ -20,16 +20,46 @@ class StoppedError(UnreachableError):
     """The app was stopped while it was used."""
 
 
+class _Use:
+    """One use in the task of whoever it works for, which goes on after it."""
+
+    __slots__ = ("_before", "_is_cut", "_left", "task")
+
+    def __init__(self, task: asyncio.Task[Any] | None) -> None:
+        self.task = task
+        self._left: asyncio.Future[None] | None = None
+        self._before = task.cancelling() if task is not None else 0
+        self._is_cut = False
+        """The task was cancelled for the app's sake, and not for its own."""
+
+    def cut(self) -> asyncio.Future[None]:
+        """Have it end; done when it has."""
+        if self._left is None:
+            self._left = asyncio.get_running_loop().create_future()
+        if self.task is not None and not self._is_cut:
+            self._is_cut = True
+            self.task.cancel()
+        return self._left
+
+    def leave(self) -> bool:
+        """It has ended; whether it was cut and nobody else cancelled its task, which may go on. Once only."""
+        if self._left is not None and not self._left.done():
+            self._left.set_result(None)
+        is_cut, self._is_cut = self._is_cut, False
+        return is_cut and self.task is not None and self.task.uncancel() <= self._before
+
+
 class Uses:
     """The uses of one app, from a start of it to its stop."""
 
     def __init__(self, app: str) -> None:
         self._app = app
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._inline: set[_Use] = set()
         self._over = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._tasks) + len(self._inline)
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, which `end` cuts off.
@@ -51,6 +81,27 @@ class Uses:
                 raise
             raise self._stopped() from None
 
+    async def run_inline(self, work: Coroutine[Any, Any, T]) -> T:
+        """The same in the caller's own task, which must be in no other use: cheaper, for streams of peers.
+
+        Raises:
+            StoppedError: as `run`.
+        """
+        if self._over.is_set():
+            work.close()
+            raise self._stopped()
+        use = _Use(asyncio.current_task())
+        self._inline.add(use)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if use.leave():
+                raise self._stopped() from None
+            raise
+        finally:
+            self._inline.discard(use)
+            use.leave()
+
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Have `app` answer one request or WebSocket; a WebSocket that is open at the end is told so.
 
@@ -71,10 +122,11 @@ class Uses:
     async def end(self, spared: asyncio.Task[Any] | None = None) -> None:
         """Cut off all that is under way but `spared`, and refuse what comes later; returns when it has ended."""
         self._over.set()
-        tasks = [task for task in self._tasks if task is not spared]
-        for task in tasks:
+        ending: list[asyncio.Future[Any]] = [task for task in self._tasks if task is not spared]
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ending += [use.cut() for use in self._inline if use.task is not spared]
+        await asyncio.gather(*ending, return_exceptions=True)
 
 
 async def _awaited(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

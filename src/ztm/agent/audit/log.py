@@ -1,9 +1,9 @@
 """The audit log of one mesh on this agent: one JSON line for each session of each app, written when it is over.
 
-The lines of one turn of the event loop are written together at its end, so that a busy tunnel's cost no `write` each; no
-line waits longer, and a search finds all of them. A disk that does not take a line harms no session and delays none: it is said once,
-and counted. Of what is under way when the agent stops a line is written too; after a `kill -9` there is none, as nobody
-is left to write it.
+The lines of one turn of the event loop are written together at its end, so that those of a busy tunnel cost no `write`
+each; no line waits longer, and a search finds all of them. A disk that does not take a line harms no session and delays
+none: it is said once, and counted. Of what is under way when the agent stops a line is written too; after a `kill -9`
+there is none, as nobody is left to write it.
 """
 
 import asyncio

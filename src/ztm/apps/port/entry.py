@@ -14,11 +14,11 @@ from ztm.apps.streams.clients import Client
 from ztm.apps.streams.entrance import Entrance, own_peer
 from ztm.apps.streams.limits import StreamLimits, idling
 from ztm.apps.streams.reach import Early, Reach, reason_of
-from ztm.apps.streams.relay import Relay
 from ztm.apps.streams.traffic import Accept, Traffic
 from ztm.errors import ForbiddenError, ZtmError
 from ztm.model import Peer
 from ztm.net.base import Meter
+from ztm.net.relay import Relay
 from ztm.wire.paths import PORT_TARGET, fill
 
 

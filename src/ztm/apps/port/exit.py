@@ -11,14 +11,14 @@ from typing import NamedTuple, TypeVar
 from ztm.apps.audit import Trail, audited
 from ztm.apps.base import AppContext
 from ztm.apps.port.rules import Rule, Rules, is_ip
-from ztm.apps.streams.carriage import Carriage
+from ztm.apps.streams.carriage import Carriage, unasked
 from ztm.apps.streams.limits import StreamLimits
-from ztm.apps.streams.relay import Relay
 from ztm.apps.streams.targets import unreached
 from ztm.apps.streams.traffic import Accept, Faults, Traffic, Visit
 from ztm.errors import DeadlineError, ForbiddenError, UnreachableError, ZtmError
 from ztm.model import Address, Peer
 from ztm.net.base import Datagrams, Meter, Stream
+from ztm.net.relay import Relay
 
 T = TypeVar("T")
 
@@ -87,14 +87,13 @@ class Exit:
     async def carry_datagrams(self, asked: Asked, accept: Accept) -> None:
         """The same by UDP, until one side ends or all is silent for too long."""
         with self._audited(asked, Meter()) as trail:
-            outgoing = self._udp.outgoing(trail, self._limits)
 
             async def dial(address: Address) -> Datagrams:
-                return await self._network.dial_datagrams(address, outgoing.received)
+                return await self._network.dial_datagrams(address, unasked)
 
             address, socket = await self._reach(asked, trail, dial)
             with self._noted(trail, asked, address):
-                await outgoing.run(socket, accept)
+                await self._udp.carry_datagrams(trail, socket, accept, self._limits)
 
     async def carry_here(self, asked: Asked, relay: Relay, meter: Meter, early: bytes) -> None:
         """The same for a UDP session of a port of this endpoint, whose entry counts the bytes."""

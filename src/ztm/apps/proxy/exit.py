@@ -16,12 +16,12 @@ from ztm.apps.proxy.hosts import Host, Ip, target_text
 from ztm.apps.proxy.model import Config
 from ztm.apps.proxy.requests.book import RequestBook
 from ztm.apps.proxy.rules import Members
+from ztm.apps.streams.carriage import unasked
 from ztm.apps.streams.limits import StreamLimits
-from ztm.apps.streams.relay import Relay
 from ztm.apps.streams.traffic import Accept, Faults, Traffic, Visit
 from ztm.errors import BrokenStreamError, DeadlineError, ForbiddenError, RefusedError, UnreachableError, ZtmError
 from ztm.model import Address, Peer
-from ztm.net.base import Stream
+from ztm.net.base import Relaying, Stream
 from ztm.net.flow import FlowStream
 
 if TYPE_CHECKING:
@@ -204,26 +204,24 @@ class Exit:
             await self._relay(peer, host, (way.addresses[0], port), accept, trail)
 
     async def _relay(self, peer: Peer, host: Host, to: tuple[Ip, int], accept: Accept, trail: Trail) -> None:
-        (ip, port), meter = to, trail.meter
-
-        def emit(datagram: bytes) -> None:
-            meter.sent += len(datagram)
-            socket.send(datagram)
-
-        def received(datagram: bytes, _sender: Address) -> None:
-            if relay.offer(datagram):
-                meter.received += len(datagram)
-
-        relay = Relay(emit, self._network.now, self._limits)
+        ip, port = to
         address = Address(str(ip), port)
         trail.target = str(address)
-        socket = await self._network.dial_datagrams(address, received)
-        visit = Passing(peer, trail, relay.abort, host, ip)
+        socket = await self._network.dial_datagrams(address, unasked)
+        relaying: Relaying | None = None
+
+        def cut(reason: str) -> None:
+            if relaying is not None:
+                relaying.abort(reason)
+
+        visit = Passing(peer, trail, cut, host, ip)
         try:
             self._check_still(visit)
             self.traffic.begin(visit)
             try:
-                await relay.run(accept())
+                relaying = self._network.relay(socket, None, accept(), self._limits)
+                trail.meter.follow(relaying.given, relaying.taken)
+                await relaying.ended()
             finally:
                 self.traffic.end(visit)
         finally:

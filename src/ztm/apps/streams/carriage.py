@@ -6,11 +6,11 @@ It neither decides who may pass nor dials; a session's `Trail` says whose it is 
 from ztm.apps.audit import Trail
 from ztm.apps.base import AppContext
 from ztm.apps.streams.limits import StreamLimits
-from ztm.apps.streams.relay import Relay
 from ztm.apps.streams.traffic import Accept, Traffic, Visit
 from ztm.errors import BrokenStreamError
 from ztm.model import Address
 from ztm.net.base import Datagrams, Stream
+from ztm.net.relay import Relay
 
 
 class Carriage:
@@ -35,45 +35,28 @@ class Carriage:
             self.traffic.end(visit)
             stream.abort("the visit is over")
 
-    def outgoing(self, trail: Trail, limits: StreamLimits) -> "Outgoing":
-        """A UDP session of a peer, whose socket is not open yet."""
-        return Outgoing(self.traffic, trail, Relay(lambda _: None, self._network.now, limits))
+    async def carry_datagrams(self, trail: Trail, socket: Datagrams, accept: Accept, limits: StreamLimits) -> None:
+        """The same for a socket, dialled with `unasked`, until either side ends or all is silent for too long."""
+        try:
+            relaying = self._network.relay(socket, None, accept(), limits)
+            trail.meter.follow(relaying.given, relaying.taken)
+            visit = Visit(trail.peer, trail.meter, relaying.abort)
+            self.traffic.begin(visit)
+            try:
+                await relaying.ended()
+            finally:
+                trail.reason = relaying.ending or trail.reason
+                self.traffic.end(visit)
+        finally:
+            socket.close()
 
     def outgoing_here(self, trail: Trail, relay: Relay) -> "OutgoingHere":
-        """The same for a session that came in at this endpoint, whose entry counts the bytes."""
+        """A UDP session that came in at this endpoint, whose entry counts the bytes."""
         return OutgoingHere(self.traffic, trail, relay)
 
 
-class Outgoing:
-    """One UDP session at an exit: give `received` to the socket that is opened for it, then run."""
-
-    def __init__(self, traffic: Traffic[Visit], trail: Trail, relay: Relay) -> None:
-        self._traffic = traffic
-        self._trail = trail
-        self._relay = relay
-
-    def received(self, datagram: bytes, _sender: Address) -> None:
-        """Take an answer of the target."""
-        if self._relay.offer(datagram):
-            self._trail.meter.received += len(datagram)
-
-    async def run(self, socket: Datagrams, accept: Accept) -> None:
-        """Accept, and carry until either side ends or all is silent for too long; the socket is closed then."""
-        meter = self._trail.meter
-
-        def emit(datagram: bytes) -> None:
-            meter.sent += len(datagram)
-            socket.send(datagram)
-
-        self._relay.redirect(emit)
-        visit = Visit(self._trail.peer, meter, self._relay.abort)
-        self._traffic.begin(visit)
-        try:
-            await self._relay.run(accept())
-        finally:
-            self._trail.reason = self._relay.ending or self._trail.reason
-            self._traffic.end(visit)
-            socket.close()
+def unasked(_datagram: bytes, _sender: Address) -> None:
+    """Drop what a target sends before anything was sent to it."""
 
 
 class OutgoingHere:

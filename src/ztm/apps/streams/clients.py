@@ -3,16 +3,15 @@
 They carry bytes once an exit has accepted; they choose nothing.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
 from ztm.apps.streams.limits import StreamLimits
-from ztm.apps.streams.relay import Relay
 from ztm.apps.streams.traffic import Accept
 from ztm.errors import BrokenStreamError
 from ztm.model import Address, Peer
-from ztm.net.base import Datagrams, Meter, Network, Stream
+from ztm.net.base import Datagrams, Meter, Network, Relaying, Stream
+from ztm.net.relay import Relay
 
 
 class Exit(Protocol):
@@ -105,41 +104,76 @@ class TcpClient:
 
 
 class UdpClient:
-    """A sender of datagrams to one listening socket, for as long as it goes on."""
+    """A sender of datagrams to one listening socket, for as long as it goes on.
 
-    __slots__ = ("_relay", "abort", "address", "listen", "meter", "read", "refused_until")
+    What it sends waits here until an exit has accepted; then the network carries it.
+    """
+
+    __slots__ = (
+        "_heard",
+        "_limits",
+        "_network",
+        "_relay",
+        "_relaying",
+        "_socket",
+        "address",
+        "listen",
+        "meter",
+        "read",
+        "refused_until",
+    )
 
     def __init__(
-        self, listen: Address, address: Address, socket: Datagrams, now: Callable[[], float], limits: StreamLimits
+        self, listen: Address, address: Address, socket: Datagrams, network: Network, limits: StreamLimits
     ) -> None:
         self.listen = listen
         self.address = address
         self.refused_until = 0.0
         """On the network's clock; until then its datagrams are dropped, once it is over."""
         self.meter = meter = Meter()
+        self._socket = socket
+        self._network = network
+        self._limits = limits
+        self._heard = network.now()
+        self._relaying: Relaying | None = None
 
         def emit(datagram: bytes) -> None:
             meter.received += len(datagram)
             socket.send(datagram, address)
 
-        self._relay = relay = Relay(emit, now, limits)
+        self._relay = relay = Relay(emit, network.now, limits)
         self.read = relay.read
-        self.abort = relay.abort
 
     @property
     def is_over(self) -> bool:
         """See `Client`."""
-        return self._relay.is_over
+        return self._relay.is_over if self._relaying is None else self._relaying.is_over
+
+    @property
+    def silence(self) -> float:
+        """Seconds since it sent last."""
+        return self._network.now() - self._heard if self._relaying is None else self._relaying.silence
 
     def offer(self, datagram: bytes) -> None:
         """Take a datagram that the client sent; it may be dropped."""
+        self._heard = self._network.now()
         if self._relay.offer(datagram):
             self.meter.sent += len(datagram)
 
+    def abort(self, reason: str = "") -> None:
+        """See `Client`."""
+        (self._relay if self._relaying is None else self._relaying).abort(reason)
+
     async def join(self, stream: Stream) -> str:
         """See `Client`."""
-        await self._relay.run(stream)
-        return self._relay.ending
+        if self._relay.is_over:  # it was cut before
+            stream.abort(self._relay.ending)
+            return self._relay.ending
+        early = self._relay.drain()
+        self._relaying = relaying = self._network.relay(self._socket, self.address, stream, self._limits, early)
+        self.meter.follow(relaying.taken, relaying.given)
+        await relaying.ended()
+        return relaying.ending
 
     async def join_here(self, exit_: Exit, peer: Peer, early: bytes) -> None:
         """See `Client`."""
@@ -154,8 +188,7 @@ class UdpClients:
         self.limits = limits
         """Of clients to come; may be replaced."""
         self._begin = begin
-        self._clients: OrderedDict[tuple[Address, Address], UdpClient] = OrderedDict()
-        """The one that sent last is at the end."""
+        self._clients: dict[tuple[Address, Address], UdpClient] = {}
 
     def received(self, listen: Address, socket: Datagrams, datagram: bytes, sender: Address) -> None:
         """Hand a datagram to its client, a new one if need be."""
@@ -167,13 +200,15 @@ class UdpClients:
             return
         if client is None or client.is_over:
             if len(self._clients) >= self.limits.sessions:
-                self._clients.popitem(last=False)[1].abort("too many UDP clients; this one was silent longest")
-            self._clients.pop(key, None)  # the new one goes to the end
-            client = self._clients[key] = UdpClient(listen, sender, socket, self._network.now, self.limits)
+                self._evict()
+            client = self._clients[key] = UdpClient(listen, sender, socket, self._network, self.limits)
             self._begin(client)
-        else:
-            self._clients.move_to_end(key)
         client.offer(datagram)
+
+    def _evict(self) -> None:
+        """Make room for one more. Only the network knows who sent when, as it carries the datagrams."""
+        key = max(self._clients, key=lambda each: self._clients[each].silence)
+        self._clients.pop(key).abort("too many UDP clients; this one was silent longest")
 
     def refuse(self, client: UdpClient) -> None:
         """No exit took a client: drop what it sends for a moment."""

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from ztm.apps.base import AppContext
 from ztm.apps.streams.limits import StreamLimits
 from ztm.errors import BrokenStreamError, DeadlineError, NotFoundError, UnreachableError, ZtmError, from_status
+from ztm.net.aside import Aside
 from ztm.net.base import Exchange, Headers, Stream
 from ztm.net.http1 import connect_answer, connect_head
 
@@ -53,7 +54,7 @@ class Early:
         self._kept.clear()
 
     async def forward(self, stream: Stream) -> None:
-        """Send on what comes, up to the limit, and keep it; run as a task, until cancelled.
+        """Send on what comes, up to the limit, and keep it; run beside the asking, until that is over.
 
         The end of the client's bytes is left for whoever joins the streams later. Where they break off, `stream` is cut
         and `broken` is set.
@@ -107,19 +108,16 @@ class Reach:
         return stream
 
     async def _answered(self, stream: Exchange, early: Early) -> None:
-        forwarding = asyncio.get_running_loop().create_task(early.forward(stream))
+        forwarding = Aside(early.forward(stream))
         is_accepted = False
         try:
             check_led(*await stream.response())
             check_accepted(*await connect_answer(stream))
             is_accepted = True
         finally:
-            forwarding.cancel()
+            forwarding.stop()
             if not is_accepted:
                 stream.abort("not accepted")
-            # the client's stream takes one reader at a time: the next one must find this one gone
-            if not forwarding.done():
-                await asyncio.wait((forwarding,))
         if early.broken is not None:
             raise early.broken  # in the same moment
 

@@ -11,10 +11,9 @@ from msgspec import UNSET
 
 from ztm.apps.audit import Trail, audited
 from ztm.apps.base import AppContext
-from ztm.apps.streams.carriage import Carriage
+from ztm.apps.streams.carriage import Carriage, unasked
 from ztm.apps.streams.forms import TargetShown
 from ztm.apps.streams.limits import StreamLimits, idling
-from ztm.apps.streams.relay import Relay
 from ztm.apps.streams.targets import Targets
 from ztm.apps.streams.traffic import Accept, Faults, Traffic, Visit
 from ztm.apps.tunnel.forms import OutboundShown
@@ -23,6 +22,7 @@ from ztm.core.access import Verdict
 from ztm.errors import DeadlineError, ForbiddenError, RefusedError
 from ztm.model import Address, Peer
 from ztm.net.base import Datagrams, Meter, Received, Stream
+from ztm.net.relay import Relay
 
 
 class Exit:
@@ -108,10 +108,10 @@ class Exit:
     async def carry_datagrams(self, peer: Peer, accept: Accept) -> None:
         """The same as `carry` for frames of datagrams, until one side ends or all is silent for too long."""
         with self._admitted(peer, Meter()) as trail:
-            outgoing = self._carriage.outgoing(trail, idling(self._limits, self.outbound.idle))
-            async with self._targets.reach(self._opening(outgoing.received)) as (target, socket):
+            limits = idling(self._limits, self.outbound.idle)
+            async with self._targets.reach(self._opening(unasked)) as (target, socket):
                 trail.target = str(target)
-                await outgoing.run(socket, accept)
+                await self._carriage.carry_datagrams(trail, socket, accept, limits)
 
     async def carry_here(self, peer: Peer, relay: Relay, meter: Meter, early: bytes) -> None:
         """The same for a UDP session of an inbound of this endpoint, whose owner counts the bytes.

@@ -72,7 +72,7 @@ def _tls(connection: socket.socket, ca: str, what: str) -> Iterator[Finding]:
             yield Finding("fail", f"{what}: TLS", "what listens there does not speak TLS", "check the hub's address")
         else:
             why = f"the handshake ended early ({error.reason or error}), so its certificate was not seen"
-            yield Finding("warn", f"{what}: TLS", why, "see that nothing between here and the hub opens TLS")
+            yield Finding("warn", f"{what}: TLS", why, _remedy(error.reason or ""))
         return
     except OSError as error:
         do = "see that a hub listens there, and that nothing between opens TLS"
@@ -80,6 +80,15 @@ def _tls(connection: socket.socket, ca: str, what: str) -> Iterator[Finding]:
         return
     yield Finding("ok", f"{what}: TLS", str(version))
     yield from _certificate(shown or b"", ca, what)
+
+
+def _remedy(reason: str) -> str:
+    if "HANDSHAKE_FAILURE" not in reason:
+        return "see that nothing between here and the hub opens TLS"
+    return (
+        "a hub with --pqc-key-exchange or --pqc-signature does so with this check, which uses Python's ssl, and with "
+        "agents that lack the same options"
+    )
 
 
 def _certificate(shown: bytes, ca: str, what: str) -> Sequence[Finding]:

@@ -1,4 +1,4 @@
-"""A UDP socket of the native plane, which hands each datagram to a call-back."""
+"""A UDP socket of the native plane, which hands each datagram of a sender without a session to a call-back."""
 
 import socket
 from typing import Any
@@ -8,6 +8,7 @@ from ztm_native import Datagrams as Handle
 from ztm.model import Address
 from ztm.net.base import Received
 from ztm.net.native.plane import Plane
+from ztm.net.routes import Routes
 
 
 class NativeDatagrams:
@@ -15,10 +16,11 @@ class NativeDatagrams:
 
     def __init__(self, plane: Plane, opened: socket.socket, received: Received, *, is_connected: bool) -> None:
         self._plane = plane
-        self._received = received
-        self._handle: Handle = plane.core.datagrams(opened.detach(), is_connected)
-        self._address = Address(*self._handle.address)
-        plane.waiting[self._handle.token] = self
+        self.routes = Routes(received)
+        """Of sessions that are carried in Python; the core has those of its own."""
+        self.handle: Handle = plane.core.datagrams(opened.detach(), is_connected)
+        self._address = Address(*self.handle.address)
+        plane.waiting[self.handle.token] = self
         plane.schedule()
 
     @property
@@ -29,22 +31,22 @@ class NativeDatagrams:
     def happened(self, _kind: int, detail: Any) -> None:
         """A datagram came."""
         data, host, port = detail
-        self._received(data, Address(host, port))
+        self.routes.received(data, Address(host, port))
 
     def give_up(self) -> None:
         """See `plane.Waiting`."""
-        self._handle.close()
+        self.handle.close()
 
     def send(self, data: bytes, to: Address | None = None) -> None:
         """See `net.base.Datagrams`."""
         if to is None:
-            self._handle.send(bytes(data))
+            self.handle.send(bytes(data))
         else:
-            self._handle.send(bytes(data), to.host, to.port)
+            self.handle.send(bytes(data), to.host, to.port)
         self._plane.schedule()
 
     def close(self) -> None:
         """See `net.base.Datagrams`."""
-        if self._plane.waiting.pop(self._handle.token, None) is not None:
-            self._handle.close()
+        if self._plane.waiting.pop(self.handle.token, None) is not None:
+            self.handle.close()
             self._plane.schedule()

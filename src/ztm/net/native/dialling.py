@@ -13,7 +13,7 @@ from ztm.model import Address
 from ztm.net.native.connection import NativeConnection
 from ztm.net.native.plane import Plane
 from ztm.net.proxy import Proxy
-from ztm.net.reasons import why
+from ztm.net.reasons import no_agreement, why
 
 
 class Dial:
@@ -132,7 +132,9 @@ class Dialler:
             return self._late()
         if failure.kind == "certificate":
             return CertificateError(f"{self._address} shows no valid certificate: {failure.text}")
-        reason = why(OSError(failure.errno, os.strerror(failure.errno))) if failure.errno else failure.text
+        reason = (
+            why(OSError(failure.errno, os.strerror(failure.errno))) if failure.errno else no_agreement(failure.text)
+        )
         return UnreachableError(f"cannot connect to {self._address}: {reason}")
 
 

@@ -56,9 +56,9 @@ class NativeExchange(NativeStream):
     @property
     def request(self) -> Headers:
         """See `net.base.Exchange`."""
-        if self._request is None:
-            self._request = self.handle.request()
-        return self._request
+        if self._request is not None:
+            return self._request
+        return self.handle.request()  # the core has it; a copy would stay here for as long as the stream
 
     @property
     def is_answered(self) -> bool:
@@ -94,8 +94,9 @@ class NativeExchange(NativeStream):
             self._check_whole()
             if is_late:
                 raise BrokenStreamError("the stream ended without an answer")
+            if self._is_so(ANSWERED):
+                continue
             self._answered = self.plane.loop.create_future()
-            self.want(ANSWERED)
             try:
                 await self._answered
             finally:

@@ -6,7 +6,7 @@ It decides nothing: who may connect is said by the certificates and by its calle
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Literal
 
 from ztm_native import TlsContext
@@ -14,13 +14,27 @@ from ztm_native import TlsContext
 from ztm.errors import CertificateError, ConflictError, UnreachableError
 from ztm.model import Address
 from ztm.net.aio import FLUSH, LOOK_AGAIN, AioNetwork
-from ztm.net.base import Accept, Answer, Datagrams, Listener, Meter, Received, Session, SessionLimits, Stream, TlsConfig
+from ztm.net.base import (
+    Accept,
+    Answer,
+    DatagramLimits,
+    Datagrams,
+    Listener,
+    Meter,
+    Received,
+    Relaying,
+    Session,
+    SessionLimits,
+    Stream,
+    TlsConfig,
+)
 from ztm.net.listener import bind, check_peer
 from ztm.net.native import joining
 from ztm.net.native.datagrams import NativeDatagrams
 from ztm.net.native.dialling import Dialler
 from ztm.net.native.plane import forget, plane
 from ztm.net.native.port import NativePort
+from ztm.net.native.relaying import NativeRelaying
 from ztm.net.native.session import NativeSession
 from ztm.net.native.stream import NativeStream
 from ztm.net.proxy import Proxy
@@ -150,6 +164,19 @@ class NativeNetwork(AioNetwork):
         except (OSError, UnicodeError) as error:
             raise UnreachableError(f"cannot send to {address} (udp): {why(error)}") from error
         return NativeDatagrams(plane(), opened, received, is_connected=True)
+
+    def relay(
+        self,
+        socket: Datagrams,
+        peer: Address | None,
+        stream: Stream,
+        limits: DatagramLimits,
+        early: Sequence[bytes] = (),
+    ) -> Relaying:
+        """See `net.base.Network`."""
+        if isinstance(socket, NativeDatagrams) and isinstance(stream, NativeStream) and stream.is_free:
+            return NativeRelaying(stream.plane, socket, peer, stream, limits, early)
+        return super().relay(socket, peer, stream, limits, early)
 
     # ------------------------------------------------------------------ the end
 

@@ -20,6 +20,8 @@ log = logging.getLogger("ztm.net")
 class NativeSession:
     """See `net.base.Session`; made by `NativeNetwork.session`."""
 
+    __slots__ = ("_answer", "_handle", "_leaving", "_reason", "_stream", "_tasks", "_timer", "_waiters", "own", "plane")
+
     def __init__(self, stream: NativeStream, handle: Handle, answer: Answer | None, own: bool) -> None:
         self.own = own
         self.plane = stream.plane

@@ -81,6 +81,14 @@ class NativeStream(FlowStream):
         if came:
             self.plane.loop.call_soon(self.happened, READY, came)
 
+    def _is_so(self, bit: int) -> bool:
+        """Whether that has come already; where not, an event will tell, as after `want`."""
+        if self.handle.watch(bit):
+            return True
+        self._wanted |= bit
+        self.plane.waiting[self.handle.token] = self
+        return False
+
     def happened(self, _kind: int, bits: int) -> None:
         """Some of what was wanted has come."""
         bits &= self._wanted
@@ -215,8 +223,9 @@ class NativeStream(FlowStream):
                 self._finished = True  # also when it is cut later: the peer's side is whole
                 return b""
             self._check_whole()
+            if self._is_so(READABLE):
+                continue
             self._reader = self.plane.loop.create_future()
-            self.want(READABLE)
             try:
                 await self._reader
             finally:
@@ -263,9 +272,8 @@ class NativeStream(FlowStream):
             BrokenStreamError: the stream was cut.
         """
         self._check_whole()
-        if not self._ended:
+        if not self._ended and not self._is_so(PIPED):
             self._piped = self.plane.loop.create_future()
-            self.want(PIPED)
             try:
                 await self._piped
             finally:

@@ -13,10 +13,10 @@ from ztm.apps.proxy.entry import socks5, socks_datagram
 from ztm.apps.proxy.entry.client import Client, stopped
 from ztm.apps.proxy.entry.destination import Destination
 from ztm.apps.proxy.entry.socks5 import Reply
-from ztm.apps.streams.relay import Relay
 from ztm.errors import ConflictError, UsageError, ZtmError
 from ztm.model import Address
 from ztm.net.base import Datagrams, Meter
+from ztm.net.relay import Relay
 
 _Key = tuple[str, int]
 """Host and port as the client wrote them."""

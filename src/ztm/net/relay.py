@@ -1,4 +1,4 @@
-"""One UDP session: datagrams of a socket on one side, frames on a stream on the other.
+"""One UDP session carried in Python: datagrams of a socket on one side, frames on a stream on the other.
 
 It holds a bounded number of datagrams and drops what is beyond, as a full network queue would. Who the
 other side is, and whether it may be, was decided before.
@@ -8,9 +8,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from ztm.apps.streams.limits import StreamLimits
 from ztm.errors import BrokenStreamError, UsageError
-from ztm.net.base import Stream
+from ztm.net.base import DatagramLimits, Stream
 from ztm.wire.datagram import Decoder, encode
 
 
@@ -20,7 +19,7 @@ class Relay:
     `emit` sends one datagram to the socket's side; `now` is the network's monotonic clock.
     """
 
-    def __init__(self, emit: Callable[[bytes], None], now: Callable[[], float], limits: StreamLimits) -> None:
+    def __init__(self, emit: Callable[[bytes], None], now: Callable[[], float], limits: DatagramLimits) -> None:
         self._emit = emit
         self._now = now
         self._limits = limits
@@ -61,10 +60,6 @@ class Relay:
         """What it was cut for, ``idle``, or an empty text if a side ended it."""
         return "idle" if self._is_idle else self._broken or ""
 
-    def redirect(self, emit: Callable[[bytes], None]) -> None:
-        """Send datagrams that come to `emit` from now on."""
-        self._emit = emit
-
     def abort(self, reason: str = "") -> None:
         """Cut the session. Idempotent."""
         self._broken = self._broken or reason or "cut by this side"
@@ -98,6 +93,10 @@ class Relay:
                 await self._waiter
             finally:
                 self._waiter = None
+        return self.drain()
+
+    def drain(self) -> list[bytes]:
+        """The datagrams that wait now."""
         taken = list(self._queue)
         self._queue.clear()
         self._queued = 0
@@ -119,7 +118,7 @@ class Relay:
         except BrokenStreamError:
             pass  # cut by whomever: nobody is owed a datagram
         except UsageError as error:
-            stream.abort(str(error))
+            self.abort(str(error))
         finally:
             self._unwatch()
             self._close()
