@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::events::{Events, OVER, READABLE, ROOM, Watch};
@@ -128,6 +129,15 @@ impl Conn {
         Poll::Pending
     }
 
+    /// What to wait for within a handshake: also for room, as a socket that was just adopted takes nothing at first.
+    pub fn interest(&self) -> Interest {
+        if self.is_blocked.load(Ordering::Acquire) {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        }
+    }
+
     fn wake(&self) {
         let waker = lock(&self.waker).clone();
         if let Some(waker) = waker {
@@ -166,8 +176,9 @@ impl Conn {
 
     /// The connection was lost.
     pub fn lost(&self, turn: &mut Turn, reason: &str) {
-        if self.leave(false) {
-            self.broke(turn, &reason.into());
+        let reason: Reason = reason.into();
+        if self.leave(false, Some(&reason)) {
+            self.broke(turn, &reason);
         }
     }
 
@@ -184,16 +195,19 @@ impl Conn {
             wire.is_finished && wire.is_shut
         };
         if is_over {
-            self.leave(false);
+            self.leave(false, None);
         }
     }
 
-    /// Give the socket up; false if it was given up before.
-    fn leave(&self, by_reset: bool) -> bool {
+    /// Give the socket up, for a reason if it was cut; false if it was given up before.
+    fn leave(&self, by_reset: bool, reason: Option<&Reason>) -> bool {
         {
             let mut wire = lock(&self.wire);
             if wire.is_over {
                 return false;
+            }
+            if let Some(reason) = reason {
+                self.inlet.mark_broken(reason);
             }
             wire.is_over = true;
             wire.feeder = None;
@@ -203,7 +217,7 @@ impl Conn {
                 // The peer sees a reset, not an end of file that looks like success.
                 let _ = SockRef::from(&*sock).set_linger(Some(std::time::Duration::ZERO));
             }
-            wire.tls = None;
+            wire.forget();
         }
         self.is_gone.store(true, Ordering::Release);
         self.inlet.let_go();
@@ -244,7 +258,7 @@ impl Outlet for Conn {
     }
 
     fn abort(&self, turn: &mut Turn, reason: &Reason) {
-        if self.leave(!self.is_tls) {
+        if self.leave(!self.is_tls, Some(reason)) {
             self.inlet.clear();
             self.broke(turn, reason);
         }

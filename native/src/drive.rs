@@ -97,7 +97,7 @@ pub async fn shake(conn: &Arc<Conn>, sock: &TcpStream) -> Result<(), TlsError> {
         if step? {
             return Ok(());
         }
-        let ready = sock.ready(Interest::READABLE).await;
+        let ready = sock.ready(conn.interest()).await;
         ready.map_err(|error| TlsError::Protocol(lost(&error)))?;
     }
 }

@@ -61,6 +61,11 @@ impl Inlet {
         lock(&self.state).broken.clone()
     }
 
+    /// The stream was cut: to be said before anybody can see that it is over. The first reason stays.
+    pub fn mark_broken(&self, reason: &Reason) {
+        lock(&self.state).broken.get_or_insert_with(|| reason.clone());
+    }
+
     pub fn has_sink(&self) -> bool {
         lock(&self.state).sink.is_some()
     }
@@ -235,18 +240,11 @@ pub fn finished(port: &Arc<dyn Port>, turn: &mut Turn) {
     advance(port, turn);
 }
 
-/// `port` was cut, by whomever; false if it was over for its inlet before.
-pub fn broken(port: &Arc<dyn Port>, turn: &mut Turn, reason: &Reason) -> bool {
-    {
-        let mut state = lock(&port.inlet().state);
-        if state.broken.is_some() {
-            return false;
-        }
-        state.broken = Some(reason.clone());
-    }
+/// `port` was cut, by whomever.
+pub fn broken(port: &Arc<dyn Port>, turn: &mut Turn, reason: &Reason) {
+    port.inlet().mark_broken(reason);
     port.watch().tell(READABLE | PIPED);
     advance(port, turn);
-    true
 }
 
 /// Move what waits into the sink, as far as it takes it.

@@ -23,7 +23,8 @@ pub struct Listener {
     /// Handshakes that may begin now.
     room: AtomicUsize,
     limit: Duration,
-    loops: Mutex<Vec<JoinHandle<()>>>,
+    /// What accepts, and its socket for those who came before the end.
+    loops: Mutex<Vec<(JoinHandle<()>, std::net::TcpListener)>>,
 }
 
 impl Listener {
@@ -39,9 +40,20 @@ impl Listener {
     }
 
     /// Accept on `socket`, until closed.
-    pub fn begin(self: &Arc<Self>, runtime: &tokio::runtime::Handle, socket: TcpListener) {
-        let task = runtime.spawn(self.clone().accept_all(socket));
-        lock(&self.loops).push(task);
+    ///
+    /// # Errors
+    /// It does not listen, or there is no descriptor left.
+    pub fn begin(
+        self: &Arc<Self>,
+        runtime: &tokio::runtime::Handle,
+        socket: std::net::TcpListener,
+    ) -> std::io::Result<()> {
+        let _entered = runtime.enter();
+        socket.set_nonblocking(true)?;
+        let rest = socket.try_clone()?;
+        let task = runtime.spawn(self.clone().accept_all(TcpListener::from_std(socket)?));
+        lock(&self.loops).push((task, rest));
+        Ok(())
     }
 
     /// Show another certificate from the next handshake on.
@@ -49,15 +61,23 @@ impl Listener {
         *lock(&self.context) = Some(context);
     }
 
-    /// Accept no more. What it returns ends once the sockets are closed, and their addresses are free.
-    pub fn close(&self) -> impl Future<Output = ()> + use<> {
-        let loops = std::mem::take(&mut *lock(&self.loops));
-        for each in &loops {
-            each.abort();
+    /// Accept no more than those who are connected already. What it returns ends once the sockets are closed, and
+    /// their addresses are free.
+    pub fn close(self: &Arc<Self>) -> impl Future<Output = ()> + use<> {
+        let (me, loops) = (self.clone(), std::mem::take(&mut *lock(&self.loops)));
+        for (task, _) in &loops {
+            task.abort();
         }
         async move {
-            for each in loops {
-                let _ = each.await; // it was aborted
+            for (task, rest) in loops {
+                let _ = task.await; // it was aborted
+                while let Ok((sock, _)) = rest.accept() {
+                    if sock.set_nonblocking(true).is_ok()
+                        && let Ok(sock) = TcpStream::from_std(sock)
+                    {
+                        me.accepted(sock);
+                    }
+                }
             }
         }
     }
@@ -75,7 +95,10 @@ impl Listener {
         let sock = Arc::new(sock);
         let context = lock(&self.context).clone();
         let Some(context) = context else {
-            tokio::spawn(self.clone().plain(sock));
+            let conn = Conn::new(&self.events, &sock, None);
+            read_first(&conn, &sock);
+            self.events.push(self.token, Happening::Accepted(conn.clone()));
+            tokio::spawn(drive(conn, sock));
             return;
         };
         let taken = self
@@ -84,14 +107,6 @@ impl Listener {
         if taken.is_ok() {
             tokio::spawn(self.clone().secure(sock, context));
         }
-    }
-
-    async fn plain(self: Arc<Self>, sock: Arc<TcpStream>) {
-        let conn = Conn::new(&self.events, &sock, None);
-        read_first(&conn, &sock);
-        self.events.push(self.token, Happening::Accepted(conn.clone()));
-        drop(self);
-        drive(conn, sock).await;
     }
 
     async fn secure(self: Arc<Self>, sock: Arc<TcpStream>, context: Context) {

@@ -127,6 +127,13 @@ impl Wire {
             .map_or(Ok(Decrypted::Nothing), |tls| tls.decrypt(input, plain))
     }
 
+    /// Nothing will be sent or received any more: hold no memory for it.
+    pub fn forget(&mut self) {
+        self.tls = None;
+        self.plain = Vec::new();
+        self.gone = 0;
+    }
+
     /// Say goodbye, after all that waits.
     pub fn say_goodbye(&mut self) {
         if let Some(tls) = &mut self.tls {

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from contract.parties import ANYWHERE, CONNECT, Ends, echo, listening, read_exactly, session_pair, until
+from contract.parties import ANYWHERE, CONNECT, Ends, Parties, echo, listening, read_exactly, session_pair, until
 from ztm.errors import BrokenStreamError
 from ztm.model import Address
 from ztm.net.aio import AioNetwork
@@ -198,3 +198,19 @@ async def test_an_accepted_stream_that_is_ended_and_forgotten_is_not_cut(net: Ai
         assert size == 1 << 20
         stream.end()
         await stream.ended()
+
+
+async def test_tls_over_a_socket_that_was_opened_elsewhere_begins_at_once(
+    net: AioNetwork, parties: Parties, ends: Ends
+) -> None:
+    """A proxy's way: nobody has waited yet for room in the socket, and the client speaks first."""
+
+    async def through(address: Address, *, timeout: float) -> socket.socket:
+        opened = socket.create_connection((address.host, address.port), timeout)
+        opened.setblocking(False)
+        return opened
+
+    net._proxy = type("Through", (), {"connect": staticmethod(through)})()
+    async with listening(net, ends.accept, parties.hub) as address:
+        for _ in range(50):
+            (await net.dial(address, parties.alice, timeout=5)).abort()

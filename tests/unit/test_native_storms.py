@@ -334,3 +334,36 @@ async def test_a_tls_peer_that_talks_on_after_the_end_is_cut(tmp_path: Path) -> 
         await until(is_gone, "the peer that never ends is cut", within=20)
         await until(lambda: descriptors() < before, "its socket is closed")
     await listener.close()
+
+
+async def test_garbage_and_half_handshakes_cost_their_connection_only() -> None:
+    net, parties, chance = NativeNetwork(), Parties.create(), random.Random(3)
+    greeted: list[Stream] = []
+
+    async def accept(stream: Stream) -> None:
+        greeted.append(stream)
+        await stream.ended()
+
+    listener = await net.listen(ANYWHERE, accept, parties.hub, handshakes=64)
+    await shake(net, listener, parties)
+    before = descriptors()
+    with contextlib.ExitStack() as stack:
+        for number in range(200):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", listener.address.port)))
+            hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" if number % 2 else b""
+            with contextlib.suppress(OSError):
+                sock.sendall(hello + chance.randbytes(chance.randrange(2000)))
+            if number % 3 == 0:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CRASH)
+                sock.close()
+    await until(lambda: descriptors() <= before, "all sockets are closed")
+    await shake(net, listener, parties)
+    await until(lambda: len(greeted) == 2, "who is in order is let in, and nobody else")
+    await listener.close()
+
+
+async def shake(net: NativeNetwork, listener: Listener, parties: Parties) -> None:
+    """Connect in order, and leave."""
+    stream = await net.dial(listener.address, parties.alice)
+    stream.end()
+    await stream.ended()

@@ -296,6 +296,21 @@ async def test_a_body_beyond_a_handlers_own_bound_is_413() -> None:
     assert (await ask(router, "POST", "/", b"abcd"))[0] == 413
 
 
+async def test_a_path_that_is_found_again_has_its_own_parameters_each_time() -> None:
+    seen: list[dict[str, str]] = []
+
+    async def take(request: Request) -> Response:
+        seen.append(dict(request.params))
+        return Response()
+
+    inner, outer = Router(), Router()
+    inner.add("CONNECT", "/a/{x}", take)
+    outer.mount("/m/{above}", inner)
+    for above in ("1", "1", "2"):
+        await ask(outer, "CONNECT", f"/m/{above}/a/b%20c")
+    assert seen == [{"above": above, "x": "b c"} for above in ("1", "1", "2")]
+
+
 async def test_a_handler_takes_the_stream_of_a_connect() -> None:
     async def shout(request: Request) -> None:
         stream = request.upgrade.accept()

@@ -247,6 +247,7 @@ impl Exchange {
             if half.is_over {
                 return;
             }
+            self.inlet.mark_broken(reason);
             self.forget(&mut state, &mut half);
         }
         self.broke(turn, reason);
@@ -319,6 +320,7 @@ impl Outlet for Exchange {
                 return;
             }
             frame::reset(&mut state.out, self.number, frame::CANCEL);
+            self.inlet.mark_broken(reason);
             self.forget(&mut state, &mut half);
         }
         self.inlet.clear();

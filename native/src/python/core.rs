@@ -83,11 +83,8 @@ impl Core {
         let context = context.map(|made| made.context.clone());
         let limit = seconds(handshake_seconds)?;
         let listener = listen::Listener::new(&self.core.events, context, handshakes, limit);
-        let _entered = self.core.handle().enter();
         for fd in fds {
-            let socket: std::net::TcpListener = crate::descriptor::own(fd)?.into();
-            socket.set_nonblocking(true)?;
-            listener.begin(self.core.handle(), tokio::net::TcpListener::from_std(socket)?);
+            listener.begin(self.core.handle(), crate::descriptor::own(fd)?.into())?;
         }
         Ok(Listener {
             listener,

@@ -35,7 +35,7 @@ class Plane:
         self.waiting: dict[int, Waiting] = {}
         """Who is told of events, by token; what is open but waits for nothing is not here."""
         self._is_due = False
-        loop.add_reader(core.fileno(), self._take)
+        loop.add_reader(core.fileno(), self.take)
 
     def schedule(self) -> None:
         """Flush at the end of this turn of the loop, with whatever else is queued until then."""
@@ -47,7 +47,8 @@ class Plane:
         self._is_due = False
         self.core.flush()
 
-    def _take(self) -> None:
+    def take(self) -> None:
+        """Tell those who wait what has happened."""
         waiting = self.waiting
         for token, kind, detail in self.core.events():
             waiter = waiting.get(token)

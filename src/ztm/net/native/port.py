@@ -71,5 +71,6 @@ class NativePort(Acceptor):
     async def close(self) -> None:
         """See `net.base.Listener`."""
         self.give_up()
+        self._plane.take()  # those who were accepted before
         self._plane.waiting.pop(self._handle.token, None)
         self._plane.schedule()
