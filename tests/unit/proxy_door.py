@@ -69,10 +69,11 @@ class MemoryWay:
 
     async def open(self, host: str, port: int, early: Early) -> Passage:
         self.asked.append((host, port))
-        self.began.set()
         if host in self.errors:
+            self.began.set()
             raise self.errors[host]
         stream = await self._dial(host, port)
+        self.began.set()
         forwarding = asyncio.ensure_future(early.forward(stream))
         try:
             if self.gate is not None:

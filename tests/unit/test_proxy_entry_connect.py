@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 from app_mesh import read_all, read_exactly
+from process_mesh import until
 from proxy_door import EXIT, OWNER, doorway, read_answer
 
 from ztm.apps.proxy.credentials import Credentials
@@ -212,7 +213,7 @@ async def test_clients_that_leave_without_a_byte_hold_no_stream() -> None:
             await client.ended()
         for stream in here.way.opened:
             await stream.ended()
-        assert here.door.traffic.shown().open == 0
+        await until(lambda: here.door.traffic.shown().open == 0)
 
 
 async def test_closing_the_door_cuts_what_is_live_and_takes_nobody() -> None:
@@ -244,7 +245,7 @@ async def test_too_many_clients_are_cut_and_those_within_are_served() -> None:
         target = await here.echo()
         client = await here.client(connect(target))
         await read_exactly(client, len(OK) + 6)
-        with pytest.raises(BrokenStreamError):
+        with pytest.raises((BrokenStreamError, UnreachableError)):  # cut before the dial was done, or after
             await read_all(await here.client(connect(target)))
         await client.write(b"x")
         assert await client.read() == b"x"
