@@ -60,7 +60,7 @@ def test_a_permit_is_made_for_as_many_days_as_root_says(world: World) -> None:
     assert alice.ok("permit", "show", permit, "-o", "json").json["daysLeft"] in (6, 7)
     alice.ok("join", "my-mesh", "--as", "alice", "--permit", permit)
     (row,) = [row for row in root.ok("permit", "list", "-o", "wide").rows if row[1] == "alice"]
-    assert row[5:8] == ["valid", "root", "no"]
+    assert "valid root no" in " ".join(row)  # a day before the tenth is written with two blanks
     until(lambda: "is not renewed beyond" in alice.log, what="the agent was told that it ends")
     assert alice.ok("status").status == 0
 
