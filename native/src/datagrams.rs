@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use socket2::SockRef;
 use tokio::net::UdpSocket;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use crate::events::Events;
 use crate::lock;
@@ -25,7 +25,7 @@ pub struct Socket {
     pub peer: Option<SocketAddr>,
     pub routes: Arc<Routes>,
     socket: Mutex<Option<Arc<UdpSocket>>>,
-    task: Mutex<Option<AbortHandle>>,
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Socket {
@@ -47,7 +47,7 @@ impl Socket {
         let peer = if connected { socket.peer_addr().ok() } else { None };
         let routes = Arc::new(Routes::new(token, events));
         let task = runtime.spawn(receive(socket.clone(), routes.clone(), peer));
-        let (socket, task) = (Mutex::new(Some(socket)), Mutex::new(Some(task.abort_handle())));
+        let (socket, task) = (Mutex::new(Some(socket)), Mutex::new(Some(task)));
         Ok(Arc::new(Self {
             token,
             local,
@@ -71,17 +71,24 @@ impl Socket {
         };
     }
 
-    pub fn close(&self) {
+    /// Receive no more. What it returns ends once the address is free.
+    pub fn close(&self) -> impl Future<Output = ()> + use<> {
         drop(lock(&self.socket).take());
-        if let Some(task) = lock(&self.task).take() {
+        let task = lock(&self.task).take();
+        if let Some(task) = &task {
             task.abort();
+        }
+        async move {
+            if let Some(task) = task {
+                let _ = task.await; // it was aborted
+            }
         }
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.close();
+        drop(self.close()); // nobody waits for it
     }
 }
 

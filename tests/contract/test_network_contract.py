@@ -369,3 +369,12 @@ async def test_a_udp_port_in_use_is_a_conflict(net: Network) -> None:
     with pytest.raises(ConflictError, match="in use"):
         await net.listen_datagrams(port.address, lambda data, source: None)
     port.close()
+
+
+async def test_a_udp_port_that_was_closed_can_be_opened_again_at_once(net: Network) -> None:
+    address = ANYWHERE
+    for _ in range(30):
+        opened = await net.listen_datagrams(address, lambda _data, _sender: None)
+        address = opened.address
+        opened.close()
+        await asyncio.sleep(0)  # an event loop closes its own sockets in its next turn

@@ -37,12 +37,16 @@ impl Listener {
 #[pyclass(frozen, module = "ztm_native")]
 pub struct Datagrams {
     pub socket: Arc<Socket>,
+    core: Arc<Core>,
 }
 
 impl Datagrams {
     pub fn start(core: &Arc<Core>, socket: std::net::UdpSocket, connected: bool) -> PyResult<Self> {
         let socket = Socket::open(&core.events, core.handle(), socket, connected)?;
-        Ok(Self { socket })
+        Ok(Self {
+            socket,
+            core: core.clone(),
+        })
     }
 }
 
@@ -67,7 +71,9 @@ impl Datagrams {
         }
     }
 
-    fn close(&self) {
-        self.socket.close();
+    fn close(&self, py: Python<'_>) {
+        let closed = self.socket.close();
+        // A moment, as no thread of the core ever waits for anybody.
+        py.detach(|| self.core.handle().block_on(closed));
     }
 }
