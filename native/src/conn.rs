@@ -12,7 +12,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::events::{Events, OVER, READABLE, ROOM, Watch};
-use crate::flow::{Outlet, Port, Reason, Source};
+use crate::flow::{Outlet, Port, Reason};
 use crate::inlet::{self, Inlet};
 use crate::lock;
 use crate::tls::Tls;
@@ -22,6 +22,8 @@ use crate::wire::{Flushed, HIGH, LOW, Wire};
 /// Bytes in the kernel that have not left yet; more would only make urgent frames late (TCP_NOTSENT_LOWAT).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT: u32 = 256 << 10;
+
+mod port;
 
 pub struct Conn {
     me: Weak<Conn>,
@@ -227,62 +229,11 @@ impl Conn {
     }
 }
 
-impl Outlet for Conn {
-    fn put(&self, turn: &mut Turn, data: &[u8]) -> usize {
-        let (pushed, taken) = {
-            let mut wire = lock(&self.wire);
-            if wire.is_over || wire.is_end_asked {
-                return data.len();
-            }
-            let taken = data.len().min(HIGH.saturating_sub(wire.pending()));
-            wire.is_full |= taken < data.len();
-            if taken == 0 {
-                return 0;
-            }
-            (wire.push(&data[..taken]), taken)
-        };
-        self.pushed(turn, pushed);
-        taken
-    }
-
-    fn end(&self, turn: &mut Turn) {
-        {
-            let mut wire = lock(&self.wire);
-            if wire.is_over || wire.is_end_asked {
-                return;
-            }
-            wire.is_end_asked = true;
-            wire.say_goodbye();
-        }
-        self.flush_later(turn);
-    }
-
-    fn abort(&self, turn: &mut Turn, reason: &Reason) {
-        if self.leave(!self.is_tls, Some(reason)) {
-            self.inlet.clear();
-            self.broke(turn, reason);
-        }
-    }
-}
-
 impl Conn {
     fn flush_later(&self, turn: &mut Turn) {
         if let Some(me) = self.me.upgrade() {
             turn.flush_later(&me);
         }
-    }
-
-    fn pushed(&self, turn: &mut Turn, pushed: Result<(), crate::tls::TlsError>) {
-        match pushed {
-            Ok(()) => self.flush_later(turn),
-            Err(error) => self.lost_later(turn, format!("TLS failed: {error}")),
-        }
-    }
-
-    /// Break the connection from below others' locks: the driver does it.
-    fn lost_later(&self, turn: &mut Turn, _reason: String) {
-        lock(&self.wire).is_end_asked = true;
-        self.flush_later(turn);
     }
 }
 
@@ -326,81 +277,6 @@ impl Flush for Conn {
 
     fn mark(&self) -> bool {
         !self.is_marked.swap(true, Ordering::AcqRel)
-    }
-}
-
-impl Port for Conn {
-    fn watch(&self) -> &Watch {
-        &self.watch
-    }
-
-    fn inlet(&self) -> &Inlet {
-        &self.inlet
-    }
-
-    fn credit(&self, _turn: &mut Turn, _size: usize) {
-        if self.is_paused.load(Ordering::SeqCst) && self.inlet.queued() <= LOW {
-            self.is_paused.store(false, Ordering::SeqCst);
-            self.wake();
-        }
-    }
-
-    fn send(&self, turn: &mut Turn, data: &[u8]) -> bool {
-        let (pushed, has_room) = {
-            let mut wire = lock(&self.wire);
-            if wire.is_over || wire.is_end_asked {
-                return true;
-            }
-            let pushed = wire.push(data);
-            (pushed, wire.pending() < HIGH)
-        };
-        self.pushed(turn, pushed);
-        has_room
-    }
-
-    fn feed_by(&self, source: Source) {
-        let mut wire = lock(&self.wire);
-        if !wire.is_over {
-            wire.feeder = Some(source);
-        }
-    }
-
-    fn has_feeder(&self) -> bool {
-        lock(&self.wire).feeder.is_some()
-    }
-
-    fn has_room(&self) -> bool {
-        lock(&self.wire).pending() < HIGH
-    }
-
-    fn is_over(&self) -> bool {
-        lock(&self.wire).is_over
-    }
-
-    fn is_ended(&self) -> bool {
-        let wire = lock(&self.wire);
-        wire.is_end_asked || wire.is_over
-    }
-
-    fn is_leaving(&self) -> bool {
-        let mut wire = lock(&self.wire);
-        wire.is_end_asked && !wire.is_over && wire.pending() > 0
-    }
-
-    fn is_own(&self) -> bool {
-        self.is_own.load(Ordering::Acquire)
-    }
-
-    fn certificate(&self) -> Option<Arc<[u8]>> {
-        self.certificate.get().cloned()
-    }
-
-    fn remote(&self) -> Option<SocketAddr> {
-        self.remote
-    }
-
-    fn local(&self) -> Option<SocketAddr> {
-        self.local
     }
 }
 

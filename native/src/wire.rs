@@ -38,6 +38,8 @@ pub struct Wire {
     pub is_finished: bool,
     pub is_over: bool,
     pub feeder: Option<Source>,
+    /// Why nothing more can be sent; told by the next flush.
+    failure: Option<TlsError>,
 }
 
 impl Wire {
@@ -58,12 +60,10 @@ impl Wire {
     }
 
     /// Take all of `data`.
-    ///
-    /// # Errors
-    /// The TLS session has failed.
-    pub fn push(&mut self, data: &[u8]) -> Result<(), TlsError> {
+    pub fn push(&mut self, data: &[u8]) {
         if let Some(tls) = &mut self.tls {
-            return tls.encrypt(data);
+            self.failure = tls.encrypt(data).err().or(self.failure.take());
+            return;
         }
         let mut data = data;
         if data.len() >= LARGE
@@ -73,7 +73,6 @@ impl Wire {
             data = &data[sent..];
         }
         self.plain.extend_from_slice(data);
-        Ok(())
     }
 
     /// Write as much as the kernel takes now.
@@ -87,7 +86,10 @@ impl Wire {
                 None => &self.plain[self.gone..],
             };
             if bytes.is_empty() {
-                return Flushed::All;
+                return match &self.failure {
+                    Some(error) => Flushed::Lost(format!("TLS failed: {error}")),
+                    None => Flushed::All,
+                };
             }
             match sock.try_write(bytes) {
                 Ok(sent) => self.consumed(sent),

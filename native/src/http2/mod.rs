@@ -3,9 +3,11 @@
 //! A lean layer of its own, as the mesh's CONNECT with `:scheme` and `:path` is none of RFC 9113; only the header
 //! blocks are left to [`crate::hpack`]. Source: RFC 9113, spec mesh-protocol 4.
 
+mod blocks;
 pub mod control;
 pub mod exchange;
 pub mod frame;
+mod half;
 pub mod receive;
 pub mod send;
 pub mod session;
