@@ -103,6 +103,7 @@ class Router:
             raise ValueError(f"{method} {template} is taken by {node.value[method].template.text}")
         node.value[method] = route
         self.routes.append(route)
+        self._known.clear()
 
     def mount(self, prefix: str, app: ASGIApp, *, decode: bool = True) -> None:
         """Hand every path below `prefix`, and `prefix` itself, to `app` where no route fits.
