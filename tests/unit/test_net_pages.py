@@ -21,6 +21,8 @@ Anonymous:             4 kB
 Anonymous:             0 kB
 6000-7000 r--s 00000000 fe:01 13 /usr/lib/gconv-modules.cache
 Anonymous:             0 kB
+6100-6200 r--p 00000000 fe:01 14 /var/lib/data that may be unmapped.bin
+Anonymous:             0 kB
 7000-8000 r-xp 00000000 00:00 0 [vdso]
 Anonymous:             0 kB
 """.splitlines()

@@ -14,6 +14,7 @@ from pathlib import Path
 _MADV_DONTNEED = 4
 _SMAPS = Path("/proc/self/smaps")
 _STATM = Path("/proc/self/statm")
+_PROGRAM = str(Path(sys.executable).resolve())
 FREE_FROM = 12 << 20
 """Resident bytes of files from which they are given back. An agent at work needs about half of that."""
 
@@ -29,9 +30,10 @@ def give_back_code() -> int:
 
 
 def clean(smaps: Iterable[str]) -> Iterator[tuple[int, int]]:
-    """Begin and end of the mappings of files that cannot be written, and of which no page was ever written.
+    """Begin and end of the mappings of programs and libraries that cannot be written, and of which no page ever was.
 
-    What the linker has written before it made it read-only holds anonymous pages, which would be lost.
+    What the linker has written before it made it read-only holds anonymous pages, which would be lost. Other files are
+    left alone: they may be unmapped while this looks, and memory be put in their place.
 
     Raises:
         ValueError: `smaps` is not as proc(5) has it.
@@ -42,10 +44,16 @@ def clean(smaps: Iterable[str]) -> Iterator[tuple[int, int]]:
             if span is not None and line.split()[1] == "0":
                 yield span
         elif not line[0].isupper():  # "7f12-7f34 r-xp 00000000 fe:01 12345 /usr/lib/..."
-            addresses, allowed, _offset, _device, inode = line.split()[:5]
+            addresses, allowed, _offset, _device, _inode, *name = line.split(maxsplit=5)
             begin, _, end = addresses.partition("-")
-            is_code = allowed in ("r-xp", "r--p") and inode != "0"
+            is_code = allowed in ("r-xp", "r--p") and is_loaded(name[0].strip() if name else "")
             span = (int(begin, 16), int(end, 16)) if is_code else None
+
+
+def is_loaded(path: str) -> bool:
+    """Whether a mapped file is the program itself or a shared library, which stay mapped until the end."""
+    name = path.rpartition("/")[2]
+    return path.startswith("/") and (name.endswith(".so") or ".so." in name or path == _PROGRAM)
 
 
 def _let_go(spans: list[tuple[int, int]]) -> int:
