@@ -1,4 +1,7 @@
-"""What hops hold for a reader that stands still: how their memory grows while downloads wait to be read."""
+"""What hops hold for a reader that stands still: how their memory grows while downloads wait to be read.
+
+Pages of code are not counted: a process may give them back meanwhile.
+"""
 
 import contextlib
 import socket
@@ -7,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from processes import memory
+from processes import written
 
 STREAMS = 8
 """Downloads that stand still at once, so that what is shared by all of them counts little."""
@@ -36,7 +39,7 @@ def held(port: int, hops: Sequence[int]) -> Held:
     Raises:
         OSError: the way does not take the connections.
     """
-    before = [memory([hop]).now for hop in hops]
+    before = [written([hop]) for hop in hops]
     with contextlib.ExitStack() as open_links:
         for _ in range(STREAMS):
             open_links.enter_context(_unread(port))
@@ -57,7 +60,7 @@ def _settled(hops: Sequence[int], before: Sequence[int]) -> list[int]:
     last = -STILL
     while True:
         time.sleep(0.1)
-        grown = [memory([hop]).now - was for hop, was in zip(hops, before, strict=True)]
+        grown = [written([hop]) - was for hop, was in zip(hops, before, strict=True)]
         now = time.monotonic()
         if sum(grown) > last + STILL:
             last, looked = sum(grown), now
