@@ -1,13 +1,15 @@
 """HTTP/2 sessions: what every implementation promises about requests, answers, limits and aborted streams."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
 from ztm.errors import BrokenStreamError, UsageError
-from ztm.net.base import Exchange, Headers, Network, Session, SessionLimits
+from ztm.net.base import Exchange, Headers, Network, Session, SessionLimits, Stream
 
-from .parties import CONNECT, Parties, echo, echo_exchange, read_all, read_exactly, session_pair, until
+from .parties import CONNECT, Parties, echo, echo_exchange, listening, read_all, read_exactly, session_pair, until
 
 GET = ((":method", "GET"), (":scheme", "http"), (":path", "/api/ping"))
 
@@ -278,3 +280,35 @@ async def _write_all(exchange: Exchange, data: bytes) -> None:
     for at in range(0, len(data), 65536):
         await exchange.write(data[at : at + 65536])
     exchange.end()
+
+
+class Holder:
+    """Answers a session that it holds, as a hub's link does."""
+
+    session: Session
+
+    async def answer(self, exchange: Exchange) -> None:
+        await echo_exchange(exchange)
+
+
+async def test_a_session_that_is_over_is_freed_without_the_cycle_collector(net: Network) -> None:
+    """Thousands that leave at once are not to wait for it: it looks at what is old only now and then."""
+    holders = [Holder()]
+
+    async def accept(stream: Stream) -> None:
+        session = holders[0].session = net.session(stream, "server", answer=holders[0].answer, own=True)
+        await session.closed()
+
+    async with listening(net, accept) as address:
+        client = net.session(await net.dial(address), "client", own=True)
+        exchange = client.open(CONNECT)
+        assert (await exchange.response())[0] == 200
+        client.close("gone")
+        await holders[0].session.closed()
+    gone = weakref.ref(holders[0])
+    gc.disable()
+    try:
+        holders.clear()  # it and its session still hold each other
+        await until(lambda: gone() is None)
+    finally:
+        gc.enable()

@@ -28,6 +28,7 @@ from h2.exceptions import H2Error, NoAvailableStreamIDError
 from ztm.core.limits import Bucket
 from ztm.errors import BrokenStreamError, LimitError
 from ztm.model import Address, Identity
+from ztm.net.answering import LATE, LINGER, Answering
 from ztm.net.base import Answer, Headers, SessionLimits
 from ztm.net.flow import FlowStream
 from ztm.net.http2.exchange import Http2Exchange
@@ -44,8 +45,6 @@ PING_EVERY = 5.0
 """Seconds between PINGs (v1: ten); one unanswered shows a silent link."""
 SILENT_AFTER = 20.0
 """Seconds without a byte from the peer after which the session is over; both ends notice within 30."""
-LINGER = 30.0
-"""Seconds in which the peer may end its side of a stream after we have answered all there is to say."""
 OWN_WINDOW_MAX = 1792 << 10
 """Largest window of a stream between our own peers; with what waits in sockets it stays below `MAX_HELD`."""
 
@@ -65,10 +64,10 @@ class Http2Session:
         self.held = 0
         """Received bytes not yet taken, over all streams."""
         self._stream = stream
-        self._answer = answer
         self._is_server = role == "server"
         self._limits = limits
         self._loop = asyncio.get_running_loop()
+        self._answering = Answering[Http2Exchange](answer, self._loop, self._linger) if answer is not None else None
         self._conn = LenientConnection(role, own=own, header_bytes=limits.header_bytes)
         self._exchanges: dict[int, Http2Exchange] = {}
         self._inbound = 0
@@ -83,7 +82,6 @@ class Http2Session:
         """When the frames that wait are taken up again."""
         self._reason: str | None = None
         self._waiters: list[asyncio.Future[None]] = []
-        self._tasks: dict[Http2Exchange, asyncio.Task[None]] = {}
         now = self._loop.time()
         self._resets = Bucket(limits.resets, limits.resets * 10)
         self._controls = Bucket(limits.controls, limits.controls * 10)
@@ -197,7 +195,7 @@ class Http2Session:
             self._cut(exchange, reason)
         self._exchanges.clear()
         self.out.ready.clear()
-        self._tasks.clear()
+        self._answering = None  # it holds whoever holds this, and both are to be freed at once
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -273,38 +271,23 @@ class Http2Session:
 
     def _on_request(self, event: RequestReceived) -> None:
         number = event.stream_id
-        if self._answer is None or self._inbound >= self._limits.streams:
+        if self._answering is None or self._inbound >= self._limits.streams:
             self.out.quietly(self._conn.reset_stream, number, ErrorCodes.REFUSED_STREAM)
             self._conn.forget(number)
             return
         exchange = Http2Exchange(self, number, _text(event.headers))
         self._exchanges[number] = exchange
         self._inbound += 1
-        self._tasks[exchange] = self._loop.create_task(self._run(self._answer, exchange))
+        self._answering.start(exchange)
 
-    async def _run(self, answer: Answer, exchange: Http2Exchange) -> None:
-        try:
-            await answer(exchange)
-            exchange.end()
-            if not exchange.is_over:
-                self._loop.call_later(LINGER, exchange.abort, "the peer did not end its side")
-        except asyncio.CancelledError:
-            exchange.abort("cancelled")
-            raise
-        except BrokenStreamError:
-            exchange.abort("the other side of it was cut")
-        except Exception:
-            log.exception("a stream's handler failed")
-            exchange.abort("the handler failed")
-        finally:
-            self._tasks.pop(exchange, None)
+    def _linger(self, exchange: Http2Exchange) -> None:
+        self._loop.call_later(LINGER, exchange.abort, LATE)
 
     def _cut(self, exchange: Http2Exchange, reason: str) -> None:
         """The peer ended `exchange` by force: tell its user, and stop the handler that works for nobody now."""
         exchange.broken(reason)
-        task = self._tasks.get(exchange)
-        if task is not None and task is not asyncio.current_task():
-            task.cancel()
+        if self._answering is not None:
+            self._answering.stop(exchange)
 
     def _on_response(self, event: ResponseReceived) -> None:
         exchange = self._exchanges.get(event.stream_id)

@@ -1,7 +1,6 @@
 """One HTTP/2 connection of the native plane: its frames, windows and PINGs stay there, and new streams come here."""
 
 import asyncio
-import logging
 from typing import Any
 
 from ztm_native import REQUEST
@@ -9,28 +8,27 @@ from ztm_native import Session as Handle
 
 from ztm.errors import BrokenStreamError, LimitError
 from ztm.model import Address, Identity
+from ztm.net.answering import LATE, LINGER, Answering
 from ztm.net.base import Answer, Headers
-from ztm.net.http2.session import LINGER
 from ztm.net.native.exchange import NativeExchange, sendable
 from ztm.net.native.stream import NativeStream
-
-log = logging.getLogger("ztm.net")
 
 
 class NativeSession:
     """See `net.base.Session`; made by `NativeNetwork.session`."""
 
-    __slots__ = ("_answer", "_handle", "_leaving", "_reason", "_stream", "_tasks", "_timer", "_waiters", "own", "plane")
+    __slots__ = ("_answering", "_handle", "_leaving", "_reason", "_stream", "_timer", "_waiters", "own", "plane")
 
     def __init__(self, stream: NativeStream, handle: Handle, answer: Answer | None, own: bool) -> None:
         self.own = own
         self.plane = stream.plane
         self._stream = stream
         self._handle = handle
-        self._answer = answer
         self._reason: str | None = None
         self._waiters: list[asyncio.Future[None]] = []
-        self._tasks: dict[NativeExchange, asyncio.Task[None]] = {}
+        self._answering = (
+            Answering[NativeExchange](answer, self.plane.loop, self._linger) if answer is not None else None
+        )
         self._leaving: dict[NativeExchange, float] = {}
         """Answered streams whose peer has not ended its side, oldest first, and when each is cut over that."""
         self._timer: asyncio.TimerHandle | None = None
@@ -128,10 +126,10 @@ class NativeSession:
         self._reason = reason
         self.plane.waiting.pop(self._handle.token, None)
         self._stream.hold()
-        for exchange in [*self._tasks, *self._leaving]:
+        for exchange in [*(self._answering or ()), *self._leaving]:
             exchange.broken(reason)
             self.stop(exchange)
-        self._tasks.clear()
+        self._answering = None  # it holds whoever holds this, and both are to be freed at once
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -142,37 +140,19 @@ class NativeSession:
         """The peer opened a stream, or the session is over."""
         if kind != REQUEST:
             self._over(detail)
-        elif self._answer is not None:
+        elif self._answering is not None:
             exchange = NativeExchange(self, detail, None)
             exchange.hold()
-            self._tasks[exchange] = self.plane.loop.create_task(self._run(self._answer, exchange))
+            self._answering.start(exchange)
 
     def give_up(self) -> None:
         """See `plane.Waiting`."""
         self._handle.close("its event loop is no more")
 
-    async def _run(self, answer: Answer, exchange: NativeExchange) -> None:
-        try:
-            await answer(exchange)
-            exchange.end()
-            if not exchange.is_over:
-                self._linger(exchange)
-        except asyncio.CancelledError:
-            exchange.abort("cancelled")
-            raise
-        except BrokenStreamError:
-            exchange.abort("the other side of it was cut")
-        except Exception:
-            log.exception("a stream's handler failed")
-            exchange.abort("the handler failed")
-        finally:
-            self._tasks.pop(exchange, None)
-
     def stop(self, exchange: NativeExchange) -> None:
         """`exchange` was cut by its peer: stop the handler that works for nobody now."""
-        task = self._tasks.get(exchange)
-        if task is not None and task is not asyncio.current_task(self.plane.loop):
-            task.cancel()
+        if self._answering is not None:
+            self._answering.stop(exchange)
 
     def forget(self, exchange: NativeExchange) -> None:
         """A stream is over."""
@@ -191,5 +171,5 @@ class NativeSession:
             if until > now:
                 self._timer = self.plane.loop.call_at(until, self._cut_late)
                 return
-            exchange.abort("the peer did not end its side")
+            exchange.abort(LATE)
             self._leaving.pop(exchange, None)
