@@ -21,6 +21,8 @@ GIVING_BACK = 30.0
 """Seconds after they have left until which memory given back counts."""
 SETTLED = 12.0
 """Seconds without any more of it after which that is all (ztm.net.process looks every 5 s)."""
+STARTED = 4.0
+"""The same for a hub that has just started, which gives back after two seconds what only its start needed."""
 SOME = 1 << 20
 """Bytes that count as more of it."""
 
@@ -67,7 +69,7 @@ class _Crowd:
     def measure(self, watch: float) -> None:
         values = self._values
         values["crowd_agents"] = self._agents
-        values["crowd_hub_before_mb"] = before = memory([self._hub]).now / 1e6
+        values["crowd_hub_before_mb"] = before = self._least(STARTED) / 1e6
         values["crowd_connect_per_s"] = self._agents / self._connect()
         counted, used, begin = self._counts(1), cpu_seconds([self._hub]), time.monotonic()
         time.sleep(watch)
@@ -114,9 +116,13 @@ class _Crowd:
         """End them; what the hub keeps once that has stopped falling."""
         for pid in self._pids.values():
             self._box.stop(pid)
+        return self._least(SETTLED)
+
+    def _least(self, quiet: float) -> int:
+        """The hub's resident memory once it has not fallen for `quiet` seconds."""
         begin = looked = time.monotonic()
         least = memory([self._hub]).now
-        while (now := time.monotonic()) - begin < GIVING_BACK and now - looked < SETTLED:
+        while (now := time.monotonic()) - begin < GIVING_BACK and now - looked < quiet:
             time.sleep(0.5)
             if not self._box.is_running(self._hub):
                 raise BenchError(f"the hub ended: {self._box.complaint('hub')}")
