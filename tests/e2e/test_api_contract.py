@@ -14,6 +14,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
+from raw_http import send
 from schemathesis import GenerationMode
 from schemathesis.checks import CheckFunction
 from schemathesis.specs.openapi.checks import (
@@ -123,6 +124,19 @@ def test_every_answer_is_one_that_the_document_names(api: Api, mode: GenerationM
     assert done > 30
     assert api.agent.api("/api/healthz")["meshes"]["my-mesh"] == "connected"
     assert "Traceback" not in api.agent.log
+
+
+def test_what_any_request_may_meet_before_its_route_is_named_with_every_route(api: Api) -> None:
+    line = f"POST /api/login HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {api.agent.token}\r\n".encode()
+    met = {
+        send(api.agent, line, field + b"\r\n\r\n").status
+        for field in (b"x-large: " + b"y" * 80_000, b"transfer-encoding: gzip", b"content-length: ten", b"expect: tea")
+    }
+    assert met >= {400, 431, 501}
+    met |= {408, 503}  # a body that does not come, and too many connections: test_api_loads.py
+    for path, methods in api.document["paths"].items():
+        for method, operation in methods.items():
+            assert {str(status) for status in met} <= set(operation["responses"]), (method, path)
 
 
 def each(cases: st.SearchStrategy[Any], ask: Callable[[Any], object]) -> None:

@@ -90,4 +90,22 @@ def test_a_thousand_connections_stop_nobody_and_leave_nothing_behind(mesh) -> No
     until(lambda: open_files(home) <= files + 2, what="the files come back")
     assert request(home).status == 200
     assert "Traceback" not in home.log
-    assert CONNECTIONS > 1000
+
+
+def test_a_connection_beyond_the_bound_is_told_so(mesh) -> None:
+    home = mesh.home
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < CONNECTIONS + 1000:
+        pytest.skip("this system gives a process too few files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, CONNECTIONS + 1000), hard))
+    crowd: list[socket.socket] = []
+    try:
+        crowd.extend(connect(home) for _ in range(CONNECTIONS + 1))
+        answer = read_answer(crowd[-1])
+    finally:
+        for connection in crowd:
+            connection.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (answer.status, answer.message) == (503, f"{CONNECTIONS} connections are open already: close some first")
+    until(lambda: open_files(home) < 200, what="the files come back")
+    assert request(home).status == 200

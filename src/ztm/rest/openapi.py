@@ -23,8 +23,12 @@ _ANYWHERE = {
     400: "the request is malformed",
     401: "the caller has not signed in",
     403: "the caller may not do this, or asks from elsewhere",
+    408: "the rest of the request did not come in time",
     413: "the request is too large",
     429: "too many requests at once",
+    431: "the request's head is too large",
+    501: "the request's transfer encoding is another than chunked",
+    503: "too many connections at once",
 }
 """Refusals that any request may meet, whatever its route says."""
 SIGNED_IN: list[dict[str, list[str]]] = [{"token": []}, {"cookie": [], "csrf": []}]
