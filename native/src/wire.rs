@@ -2,12 +2,10 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::net::TcpStream;
 
 use crate::flow::Source;
-use crate::pace::Pace;
 use crate::tls::{Decrypted, Input, Tls, TlsError};
 
 /// Bytes that wait for the kernel, beyond which no more is taken.
@@ -40,7 +38,6 @@ pub struct Wire {
     pub is_finished: bool,
     pub is_over: bool,
     pub feeder: Option<Source>,
-    pub pace: Pace,
     /// Why nothing more can be sent; told by the next flush.
     failure: Option<TlsError>,
 }
@@ -95,10 +92,7 @@ impl Wire {
                 };
             }
             match sock.try_write(bytes) {
-                Ok(sent) => {
-                    self.pace.wrote(Instant::now());
-                    self.consumed(sent);
-                }
+                Ok(sent) => self.consumed(sent),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Flushed::Some,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Flushed::Lost(lost(&error)),
