@@ -24,6 +24,8 @@ use crate::wire::{Flushed, HIGH, LOW, Wire};
 const UNSENT: u32 = 256 << 10;
 
 mod port;
+#[cfg(test)]
+mod tests;
 
 pub struct Conn {
     me: Weak<Conn>,
@@ -168,7 +170,14 @@ impl Conn {
     pub fn finished(&self, turn: &mut Turn) {
         let Some(port) = self.port() else { return };
         self.is_drained.store(true, Ordering::Release);
-        lock(&self.wire).is_finished = true;
+        let lost = {
+            let mut wire = lock(&self.wire);
+            wire.is_finished = true;
+            wire.lost.clone()
+        };
+        if let Some(reason) = lost {
+            return self.lost(turn, &reason);
+        }
         inlet::finished(&port, turn);
         if self.is_tls {
             self.end(turn);

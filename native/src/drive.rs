@@ -14,7 +14,7 @@ use crate::conn::{Conn, Wake};
 use crate::lock;
 use crate::tls::{Decrypted, Input, TlsError};
 use crate::turn::{Flush, Turn};
-use crate::wire::lost;
+use crate::wire::why;
 
 /// Bytes of one read.
 const READ: usize = 256 << 10;
@@ -83,7 +83,7 @@ pub async fn shake(conn: &Arc<Conn>, sock: &TcpStream) -> Result<(), TlsError> {
             match receive(sock, buffers.input.space()) {
                 Ok(Some(0)) => return Err(TlsError::Protocol("the peer left within the TLS handshake".into())),
                 Ok(size) => buffers.input.came(size.unwrap_or(0)),
-                Err(error) => return Err(TlsError::Protocol(lost(&error))),
+                Err(error) => return Err(TlsError::Protocol(why(&error))),
             }
             let done = lock(&conn.wire).shake(&mut buffers.input);
             if let Ok(true) = done {
@@ -98,7 +98,7 @@ pub async fn shake(conn: &Arc<Conn>, sock: &TcpStream) -> Result<(), TlsError> {
             return Ok(());
         }
         let ready = sock.ready(conn.interest()).await;
-        ready.map_err(|error| TlsError::Protocol(lost(&error)))?;
+        ready.map_err(|error| TlsError::Protocol(why(&error)))?;
     }
 }
 
@@ -148,7 +148,7 @@ pub async fn drive(conn: Arc<Conn>, sock: Arc<TcpStream>) {
 /// A socket that is not read tells of a reset only when it is asked.
 fn look(conn: &Conn, sock: &TcpStream, turn: &mut Turn) {
     if let Ok(Some(error)) = sock.take_error() {
-        conn.lost(turn, &lost(&error));
+        conn.lost(turn, &why(&error));
     } else if conn.is_shut() {
         conn.lost(turn, "the connection was closed"); // the peer had its time to say goodbye
     }
@@ -169,7 +169,7 @@ fn read(conn: &Conn, sock: &TcpStream, turn: &mut Turn, buffers: &mut Buffers) {
             decrypt(conn, turn, buffers);
         }
         Ok(Some(size)) => conn.arrived(turn, &buffers.plain[..size]),
-        Err(error) => conn.lost(turn, &lost(&error)),
+        Err(error) => conn.lost(turn, &why(&error)),
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Wire {
     pub is_finished: bool,
     pub is_over: bool,
     pub feeder: Option<Source>,
+    /// A write was told that the connection is lost, which the system tells once; a read sees an end then.
+    pub lost: Option<String>,
     /// Why nothing more can be sent; told by the next flush.
     failure: Option<TlsError>,
 }
@@ -68,9 +70,9 @@ impl Wire {
         let mut data = data;
         if data.len() >= LARGE
             && self.plain.len() == self.gone
-            && let Some(Ok(sent)) = self.sock.as_ref().map(|sock| sock.try_write(data))
+            && let Some(sock) = self.sock.clone()
         {
-            data = &data[sent..];
+            data = &data[write(&sock, data, &mut self.lost).unwrap_or(0)..];
         }
         self.plain.extend_from_slice(data);
     }
@@ -81,6 +83,9 @@ impl Wire {
             return Flushed::All;
         };
         loop {
+            if let Some(reason) = &self.lost {
+                return Flushed::Lost(reason.clone());
+            }
             let bytes = match &mut self.tls {
                 Some(tls) => tls.output().bytes(),
                 None => &self.plain[self.gone..],
@@ -91,11 +96,10 @@ impl Wire {
                     None => Flushed::All,
                 };
             }
-            match sock.try_write(bytes) {
-                Ok(sent) => self.consumed(sent),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Flushed::Some,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Flushed::Lost(lost(&error)),
+            match write(&sock, bytes, &mut self.lost) {
+                Some(sent) => self.consumed(sent),
+                None if self.lost.is_none() => return Flushed::Some,
+                None => {}
             }
         }
     }
@@ -144,8 +148,23 @@ impl Wire {
     }
 }
 
+/// One write; None if the kernel takes nothing now, or the connection is found to be `lost`.
+fn write(sock: &TcpStream, data: &[u8], lost: &mut Option<String>) -> Option<usize> {
+    loop {
+        match sock.try_write(data) {
+            Ok(sent) => return Some(sent),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                *lost = Some(why(&error));
+                return None;
+            }
+        }
+    }
+}
+
 /// Why a connection was lost, for people.
-pub fn lost(error: &std::io::Error) -> String {
+pub fn why(error: &std::io::Error) -> String {
     let text = error.to_string();
     let said = text.split(" (os error").next().unwrap_or(&text);
     format!("the connection was lost: {said}")
