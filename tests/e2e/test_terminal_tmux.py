@@ -49,7 +49,10 @@ class Screen:
 
     def shows(self, text: str) -> str:
         """Wait until `text` is on the screen."""
-        until(lambda: text in self.text, within=PATIENCE, what=f"the screen shows {text!r}, and has:\n{self.text}")
+        try:
+            until(lambda: text in self.text, within=PATIENCE, what=f"the screen shows {text!r}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it has:\n{self.text}") from None
         return self.text
 
     def hides(self, text: str) -> None:

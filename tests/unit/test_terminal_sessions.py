@@ -85,6 +85,24 @@ async def test_a_program_is_told_at_once_that_the_window_has_another_size(mesh: 
 
 
 @pytest.mark.parametrize("place", PLACES)
+async def test_a_size_that_is_told_while_the_terminal_is_opened_is_not_lost(
+    mesh: TerminalMesh, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seat = mesh.sit("home", "open", place, window=None)
+    opened = seat.person.pass_keys
+
+    async def pass_keys(raw: bool) -> None:
+        await opened(raw)
+        if raw:
+            seat.person.resize(100, 30)
+
+    monkeypatch.setattr(seat.person, "pass_keys", pass_keys)
+    seat.person.type("while :; do stty size; sleep 0.1; done\n")
+    await seat.person.sees("30 100")
+    await seat.leave()
+
+
+@pytest.mark.parametrize("place", PLACES)
 async def test_the_programs_exit_status_is_the_commands(mesh: TerminalMesh, place: str) -> None:
     seat = mesh.sit("home", "open", place)
     seat.person.type("exit 7\n")

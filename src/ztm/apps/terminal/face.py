@@ -31,6 +31,7 @@ class ConsoleFace:
     def __init__(self, console: Console, ask: Ask) -> None:
         self._console = console
         self._is_raw = ask.has_terminal
+        self._window = ask.window
         self._is_attached = False
 
     async def __aenter__(self) -> Self:
@@ -48,6 +49,8 @@ class ConsoleFace:
         if self._is_raw:
             await self._console.pass_keys(raw=True)
         self._console.on_window(lambda window: send_now(window_frame(window)))
+        if (window := fitting(self._console.window)) != self._window:  # it changed, or was told, after the asking
+            send_now(window_frame(window))
         self._console.on_interrupt(lambda: send_now(Frame(Kind.INTERRUPT)))
 
     async def room(self, credit: asyncio.Semaphore) -> None:
