@@ -41,6 +41,8 @@ pub struct Conn {
     is_drained: AtomicBool,
     is_gone: AtomicBool,
     is_marked: AtomicBool,
+    /// A flush was postponed, and the driver was told.
+    is_due: AtomicBool,
     is_tls: bool,
     is_own: AtomicBool,
     certificate: OnceLock<Arc<[u8]>>,
@@ -52,6 +54,8 @@ pub struct Conn {
 pub enum Wake {
     Readable,
     Writable,
+    /// A flush was postponed.
+    Due,
     Gone,
 }
 
@@ -70,6 +74,7 @@ impl Conn {
             is_drained: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
             is_marked: AtomicBool::new(false),
+            is_due: AtomicBool::new(false),
             is_own: AtomicBool::new(false),
             certificate: OnceLock::new(),
             remote: sock.peer_addr().ok(),
@@ -123,6 +128,9 @@ impl Conn {
         if self.is_gone() {
             return Poll::Ready(Wake::Gone);
         }
+        if self.is_due.load(Ordering::Acquire) {
+            return Poll::Ready(Wake::Due);
+        }
         if self.is_blocked.load(Ordering::Acquire) && sock.poll_write_ready(task).is_ready() {
             return Poll::Ready(Wake::Writable);
         }
@@ -146,6 +154,21 @@ impl Conn {
         let waker = lock(&self.waker).clone();
         if let Some(waker) = waker {
             waker.wake();
+        }
+    }
+
+    /// Do what was postponed.
+    pub fn catch_up(&self) {
+        self.is_due.store(false, Ordering::Release);
+        let feeder = {
+            let mut wire = lock(&self.wire);
+            wire.pace.caught_up();
+            wire.feeder.clone()
+        };
+        if let Some(feeder) = feeder {
+            let mut turn = Turn::new();
+            turn.wake(feeder);
+            turn.finish();
         }
     }
 

@@ -116,7 +116,7 @@ pub fn read_first(conn: &Conn, sock: &TcpStream) {
 
 /// Drive a connection to its end.
 pub async fn drive(conn: Arc<Conn>, sock: Arc<TcpStream>) {
-    let mut turn = Turn::new();
+    let mut turn = Turn::of_driver();
     let mut leaving = None;
     loop {
         let ready = poll_fn(|task| conn.poll(&sock, task));
@@ -138,6 +138,10 @@ pub async fn drive(conn: Arc<Conn>, sock: Arc<TcpStream>) {
         match wake {
             Wake::Gone => return,
             Wake::Writable => conn.flush(&mut turn),
+            Wake::Due => {
+                tokio::task::yield_now().await; // the worker goes through all that is ready, and looks for more
+                conn.catch_up();
+            }
             Wake::Readable => with_buffers(|buffers| read(&conn, &sock, &mut turn, buffers)),
         }
         turn.finish();

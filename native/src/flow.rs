@@ -46,6 +46,11 @@ pub trait Port: Outlet {
     fn send(&self, turn: &mut Turn, data: &[u8]) -> bool;
     /// Have `source` woken when there is room.
     fn feed_by(&self, source: Source);
+    /// Whether the feeder is to come back a moment later, as it will be woken to: bytes leave in one go then that would
+    /// leave one by one.
+    fn postpones(&self) -> bool {
+        false
+    }
     fn has_feeder(&self) -> bool;
     fn has_room(&self) -> bool;
     /// Both directions are over.

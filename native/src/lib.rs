@@ -20,6 +20,7 @@ pub mod hpack;
 pub mod http2;
 pub mod inlet;
 pub mod listen;
+pub mod pace;
 pub mod tls;
 pub mod turn;
 pub mod udp;

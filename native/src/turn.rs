@@ -19,12 +19,27 @@ pub trait Flush: Send + Sync {
 pub struct Turn {
     ready: VecDeque<Source>,
     dirty: VecDeque<Arc<dyn Flush>>,
+    /// More turns of other connections may follow at once, and their flushes may leave together with this one's.
+    is_one_of_many: bool,
 }
 
 impl Turn {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The turn of one of the connections that a worker goes through.
+    #[must_use]
+    pub fn of_driver() -> Self {
+        Self {
+            is_one_of_many: true,
+            ..Self::default()
+        }
+    }
+
+    pub fn is_one_of_many(&self) -> bool {
+        self.is_one_of_many
     }
 
     /// There is room where `source` puts its bytes.

@@ -2,10 +2,12 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::net::TcpStream;
 
 use crate::flow::Source;
+use crate::pace::Pace;
 use crate::tls::{Decrypted, Input, Tls, TlsError};
 
 /// Bytes that wait for the kernel, beyond which no more is taken.
@@ -38,6 +40,7 @@ pub struct Wire {
     pub is_finished: bool,
     pub is_over: bool,
     pub feeder: Option<Source>,
+    pub pace: Pace,
     /// A write was told that the connection is lost, which the system tells once; a read sees an end then.
     pub lost: Option<String>,
     /// Why nothing more can be sent; told by the next flush.
@@ -97,7 +100,10 @@ impl Wire {
                 };
             }
             match write(&sock, bytes, &mut self.lost) {
-                Some(sent) => self.consumed(sent),
+                Some(sent) => {
+                    self.pace.wrote(Instant::now());
+                    self.consumed(sent);
+                }
                 None if self.lost.is_none() => return Flushed::Some,
                 None => {}
             }

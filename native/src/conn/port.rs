@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::Conn;
 use crate::events::Watch;
@@ -85,6 +86,20 @@ impl Port for Conn {
         if !wire.is_over {
             wire.feeder = Some(source);
         }
+    }
+
+    fn postpones(&self) -> bool {
+        let postpones = {
+            let mut wire = lock(&self.wire);
+            !wire.is_over && wire.pace.postpones(Instant::now())
+        };
+        if !postpones {
+            return false;
+        }
+        if !self.is_due.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+        true
     }
 
     fn has_feeder(&self) -> bool {

@@ -99,6 +99,9 @@ impl Session {
 impl Flush for Session {
     fn flush(&self, turn: &mut Turn) {
         self.is_marked.store(false, Ordering::Release);
+        if turn.is_one_of_many() && self.below.postpones() {
+            return;
+        }
         if !self.pour(turn) {
             return;
         }
