@@ -100,15 +100,15 @@ def test_a_script_ends_when_its_caller_is_killed(mesh, number: signal.Signals) -
 
 def test_ctrl_c_is_the_scripts(mesh) -> None:
     text = (
-        "import time\nprint('on')\ntry:\n    time.sleep(60)\n"
+        "import time\ntry:\n    print('on')\n    time.sleep(60)\n"
         "except KeyboardInterrupt:\n    print('off')\n    raise SystemExit(9)"
     )
     with begun(mesh.home, "ep", "workplace", "script", script(mesh.home, text)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"on\n"
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=20)
-    assert (process.returncode, out) == (9, b"off\n")
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (9, b"off\n", b"")
 
 
 def test_a_script_that_takes_too_long_is_stopped(mesh) -> None:
