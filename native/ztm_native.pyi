@@ -29,8 +29,6 @@ ANSWERED: int
 """The head of the answer has come, or never will."""
 OVER: int
 """Both directions are over, in whichever way."""
-PIPED: int
-"""The source of a pipe has ended and all of it was handed to the sink, or it was cut."""
 
 Fields = Sequence[tuple[str, str]]
 
@@ -212,7 +210,7 @@ class Core:
     def splice(self, a: Stream, b: Stream, there: Counter | None, back: Counter | None) -> None:
         """Join two streams; watch both for OVER. A cut of either is a cut of the other, for the same reason."""
     def pipe(self, source: Stream, sink: Stream, counter: Counter | None) -> None:
-        """One direction; watch the source for PIPED."""
+        """One direction of a splice."""
     def datagrams(self, fd: int, connected: bool) -> Datagrams:
         """A UDP socket, which is owned from now on."""
     def relay(

@@ -17,7 +17,6 @@ pub const READABLE: u8 = 1;
 pub const ROOM: u8 = 2;
 pub const ANSWERED: u8 = 4;
 pub const OVER: u8 = 8;
-pub const PIPED: u8 = 16;
 
 /// What happened to whoever has the event's token.
 pub enum Happening {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use crate::events::{PIPED, READABLE};
+use crate::events::READABLE;
 use crate::flow::{Counter, Outlet, Port, Reason};
 use crate::lock;
 use crate::turn::Turn;
@@ -70,12 +70,11 @@ impl Inlet {
         lock(&self.state).sink.is_some()
     }
 
-    /// [`READABLE`] and [`PIPED`], as far as they are so.
+    /// [`READABLE`], if it is so.
     pub fn facts(&self) -> u8 {
         let state = lock(&self.state);
         let is_readable = state.queued > 0 || state.ended || state.broken.is_some();
-        let is_piped = state.passed || state.broken.is_some();
-        (u8::from(is_readable) * READABLE) | (u8::from(is_piped) * PIPED)
+        u8::from(is_readable) * READABLE
     }
 
     /// Hand everything to `outlet` from now on; [`advance`] begins.
@@ -243,7 +242,7 @@ pub fn finished(port: &Arc<dyn Port>, turn: &mut Turn) {
 /// `port` was cut, by whomever.
 pub fn broken(port: &Arc<dyn Port>, turn: &mut Turn, reason: &Reason) {
     port.inlet().mark_broken(reason);
-    port.watch().tell(READABLE | PIPED);
+    port.watch().tell(READABLE);
     advance(port, turn);
 }
 
@@ -288,7 +287,6 @@ fn move_one(port: &Arc<dyn Port>, inlet: &Inlet, sink: &Sink, turn: &mut Turn) -
     drop(state);
     if is_end {
         sink.outlet.end(turn);
-        port.watch().tell(PIPED);
         if port.is_over() {
             inlet.let_go();
         }

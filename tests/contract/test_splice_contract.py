@@ -154,14 +154,18 @@ async def test_a_pipe_carries_early_data_before_anyone_awaits_it(net: Network, e
         meter.sent = 100
         await near.write(b"early")
         onward.write_now(b"head:")
-        there = net.pipe(far, onward, meter)
+        joining = net.pipe(far, onward, meter)
         assert await read_exactly(target, 10) == b"head:early"
         assert (meter.sent, meter.received) == (105, 0)
         near.end()
-        await there
         assert await target.read() == b""
-        await target.write(b"late")
-        assert await read_exactly(onward, 4) == b"late"
+        await target.write(b"late and")
+        assert await read_exactly(onward, 5) == b"late "
+        joined = asyncio.ensure_future(joining.joined(meter))
+        assert await read_exactly(near, 3) == b"and"
+        target.end()
+        await joined
+        assert (meter.sent, meter.received) == (105, 3)
 
 
 async def test_a_reader_that_stops_makes_the_writer_wait_and_gets_all_once_it_goes_on(

@@ -145,11 +145,10 @@ async def test_a_handler_whose_pipe_has_ended_is_stopped_when_its_caller_leaves(
 
         async def answer(exchange: Exchange) -> None:
             onward = await net.dial(address)
-            there = net.pipe(exchange, onward)
+            joining = net.pipe(exchange, onward)
             exchange.respond(200)
             try:
-                await net.pipe(onward, exchange)
-                await there
+                await joining.joined()
             except (BrokenStreamError, asyncio.CancelledError):
                 stopped.set_result(None)
                 raise

@@ -17,8 +17,8 @@ HERE = Address("127.0.0.1", 8888)
 def test_rates_are_bytes_by_seconds_of_the_last_sample_only() -> None:
     meter = TrafficMeter()
     ab, ca = meter.begin("a", "b"), meter.begin("c", "a")
-    ab.there.sent, ab.back.sent = 300, 100
-    ca.back.sent = 100
+    ab.meter.sent, ab.meter.received = 300, 100
+    ca.meter.received = 100
     meter.end(ca)
     assert meter.of("a").send == 0, "not sampled yet"
     meter.sample(2.0)
@@ -32,9 +32,9 @@ def test_rates_are_bytes_by_seconds_of_the_last_sample_only() -> None:
 def test_totals_count_open_streams_and_those_that_are_over() -> None:
     meter = TrafficMeter()
     over, going = meter.begin("a", "b"), meter.begin("b", "a")
-    over.there.sent, over.back.sent = 5, 1
+    over.meter.sent, over.meter.received = 5, 1
     meter.end(over)
-    going.there.follow(live := Tally())
+    going.meter.follow(live := Tally())
     assert (meter.to_targets, meter.from_targets) == (5, 1)
     live.bytes = 7
     assert (meter.to_targets, meter.from_targets) == (12, 1)
@@ -55,7 +55,7 @@ def test_a_meter_adds_what_it_follows_to_what_was_written_and_keeps_what_it_foll
 
 def test_a_sample_of_no_time_gives_no_rates() -> None:
     meter = TrafficMeter()
-    meter.begin("a", "b").there.sent = 300
+    meter.begin("a", "b").meter.sent = 300
     meter.sample(0.0)
     assert meter.of("b").receive == 0
 

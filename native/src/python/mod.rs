@@ -23,7 +23,6 @@ fn ztm_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ROOM", events::ROOM)?;
     module.add("ANSWERED", events::ANSWERED)?;
     module.add("OVER", events::OVER)?;
-    module.add("PIPED", events::PIPED)?;
     module.add_class::<core::Core>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<session::Session>()?;

@@ -4,6 +4,7 @@ from ztm.core.registry import Owner
 from ztm.errors import ForbiddenError, NotFoundError
 from ztm.model import Address, Identity
 from ztm.net.base import Stream
+from ztm.wire import paths
 
 NO_SESSION = "No agent session established yet"
 """What v1 agents know as the answer (spec mesh-protocol 5)."""
@@ -12,7 +13,7 @@ NO_SESSION = "No agent session established yet"
 class Link:
     """Facts of one connection; everything about its peer comes from the certificate."""
 
-    __slots__ = ("_stream", "endpoint", "identity", "is_own", "local", "owner", "remote")
+    __slots__ = ("_said", "_stream", "endpoint", "identity", "is_own", "local", "owner", "remote")
 
     def __init__(self, stream: Stream, identity: Identity) -> None:
         self._stream = stream
@@ -23,11 +24,21 @@ class Link:
         self.is_own = stream.is_own
         self.endpoint = ""
         """Id of the endpoint whose session this connection carries; empty before one was accepted."""
+        self._said = ("", "")
+        """The endpoint that `query` was asked for last, and its answer."""
 
     @property
     def user(self) -> str:
         """The common name of the certificate."""
         return self.identity.user
+
+    def query(self, source: str) -> str:
+        """What a target is told of its caller `source`, as the query of its request (spec mesh-protocol 7)."""
+        if self._said[0] != source:
+            remote = self.remote
+            said: dict[str, str | int] = {"src": source, "ip": remote.host, "port": remote.port, "username": self.user}
+            self._said = source, paths.joined(said)
+        return self._said[1]
 
     def check_speaks_for(self, endpoint: str) -> None:
         """Return if the connection may carry a session of `endpoint`.

@@ -93,7 +93,7 @@ class Relay:
         stream = (await self._sessions.pick(target)).open(self._head(request, source))
         relayed = traffic.begin(source, target)
         try:
-            there = network.pipe(caller, stream, relayed.there)
+            joining = network.pipe(caller, stream, relayed.meter)
             status, headers = await self._answer(stream)
             if not 200 <= status <= 299:
                 counts.streams_refused["target"] += 1
@@ -101,10 +101,7 @@ class Relay:
             counts.streams += 1
             log.debug("an app stream begins")
             request.upgrade.accept([field for field in headers if field[0].startswith("ztm-")])
-            await network.pipe(stream, caller, relayed.back)
-            await there
-            await stream.ended()  # what waits for a window must leave before the stream is given up
-            await caller.ended()
+            await joining.joined(relayed.meter)
             return Response()
         except BrokenStreamError as error:
             if request.upgrade.accepted:
@@ -119,11 +116,12 @@ class Relay:
     def _head(self, request: Request, source: str) -> Headers:
         """What the target is told, all of it as the hub knows it and not as the caller wrote it."""
         link: Link = request.link
-        remote = link.remote
-        query: dict[str, str | int] = {"src": source, "ip": remote.host, "port": remote.port, "username": link.user}
-        app = {name: request.params[name] for name in ("provider", "app") if name in request.params}
-        path = paths.fill(paths.APP if "provider" in app else paths.APP_ANY, query, **app)
-        return ((":method", "CONNECT"), (":scheme", "http"), (":path", path))
+        params, app = request.params, request.params["app"]
+        if "provider" in params:
+            path = paths.fill(paths.APP, provider=params["provider"], app=app)
+        else:
+            path = paths.fill(paths.APP_ANY, app=app)
+        return ((":method", "CONNECT"), (":scheme", "http"), (":path", f"{path}?{link.query(source)}"))
 
     async def _answer(self, stream: Exchange) -> tuple[int, Headers]:
         seconds = self._state.config.answer_timeout

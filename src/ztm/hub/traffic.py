@@ -12,21 +12,20 @@ Pair = tuple[str, str]
 
 
 class Relayed:
-    """One open app stream. `there` meters what goes to its target, `back` what comes from it, both as sent."""
+    """One open app stream; what is `sent` goes to its target, what is `received` comes from there."""
 
-    __slots__ = ("_sampled_back", "_sampled_there", "back", "source", "target", "there")
+    __slots__ = ("_sampled_back", "_sampled_there", "meter", "source", "target")
 
     def __init__(self, source: str, target: str) -> None:
         self.source = source
         self.target = target
-        self.there = Meter()
-        self.back = Meter()
+        self.meter = Meter()
         self._sampled_there = 0
         self._sampled_back = 0
 
     def since_sample(self) -> tuple[int, int]:
         """Bytes there and back since it was last asked."""
-        there, back = self.there.sent, self.back.sent
+        there, back = self.meter.sent, self.meter.received
         grown = there - self._sampled_there, back - self._sampled_back
         self._sampled_there, self._sampled_back = there, back
         return grown
@@ -52,19 +51,19 @@ class TrafficMeter:
     def end(self, relayed: Relayed) -> None:
         """Nothing more passes there."""
         self._open.discard(relayed)
-        self._over.sent += relayed.there.sent
-        self._over.received += relayed.back.sent
+        self._over.sent += relayed.meter.sent
+        self._over.received += relayed.meter.received
         self._count(relayed)
 
     @property
     def to_targets(self) -> int:
         """Bytes relayed from those who opened a stream to its target, since the hub started."""
-        return self._over.sent + sum(relayed.there.sent for relayed in self._open)
+        return self._over.sent + sum(relayed.meter.sent for relayed in self._open)
 
     @property
     def from_targets(self) -> int:
         """Bytes relayed the other way."""
-        return self._over.received + sum(relayed.back.sent for relayed in self._open)
+        return self._over.received + sum(relayed.meter.received for relayed in self._open)
 
     def _count(self, relayed: Relayed) -> None:
         there, back = relayed.since_sample()

@@ -22,6 +22,7 @@ from ztm.net.base import (
     Listener,
     LocalListener,
     Meter,
+    Piping,
     Received,
     Relaying,
     Session,
@@ -29,7 +30,7 @@ from ztm.net.base import (
     Stream,
     TlsConfig,
 )
-from ztm.net.flow import FlowStream, Pipe, Tally, splice
+from ztm.net.flow import FlowStream, Pipe
 from ztm.net.http2.session import Http2Session
 from ztm.net.listener import check_peer, listen_plain, listen_tls
 from ztm.net.local import LocalSocket
@@ -70,17 +71,11 @@ class FlowNetwork:
 
     async def splice(self, a: Stream, b: Stream, meter: Meter | None = None) -> None:
         """See `net.base.Network`."""
-        sent, received = Tally(), Tally()
-        if meter is not None:
-            meter.follow(sent, received)
-        await splice(_flow(a), _flow(b), sent, received)
+        await self.pipe(a, b, meter).joined(meter)
 
-    def pipe(self, source: Stream, sink: Stream, meter: Meter | None = None) -> Awaitable[None]:
+    def pipe(self, source: Stream, sink: Stream, meter: Meter | None = None) -> Piping:
         """See `net.base.Network`."""
-        tally = Tally()
-        if meter is not None:
-            meter.follow(tally)
-        return Pipe(_flow(source), _flow(sink), tally)
+        return Pipe(_flow(source), _flow(sink), meter)
 
     def relay(
         self,

@@ -318,6 +318,17 @@ Received = Callable[[bytes, Address], None]
 """Takes one datagram and its sender. Must not block."""
 
 
+class Piping(Protocol):
+    """A splice of which one direction has begun."""
+
+    async def joined(self, meter: Meter | None = None) -> None:
+        """Go on as `Network.splice`, with the other direction as well; counted in `meter.received`.
+
+        Raises:
+            BrokenStreamError: either stream was cut; the other then is cut as well.
+        """
+
+
 class Network(Protocol):
     """All that the mesh asks of the machine's network."""
 
@@ -389,8 +400,8 @@ class Network(Protocol):
             BrokenStreamError: either stream was cut; the other then is cut as well.
         """
 
-    def pipe(self, source: Stream, sink: Stream, meter: Meter | None = None) -> Awaitable[None]:
-        """One direction of `splice`, started at once, and counted in `meter.sent`."""
+    def pipe(self, source: Stream, sink: Stream, meter: Meter | None = None) -> Piping:
+        """Begin a splice with one direction, before anything may go the other way; counted in `meter.sent`."""
 
     async def listen_datagrams(self, address: Address, received: Received) -> Datagrams:
         """Open a UDP port.

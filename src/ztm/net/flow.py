@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ztm.errors import BrokenStreamError
 from ztm.model import Address, Identity
+from ztm.net.base import Meter
 
 
 class Outlet(Protocol):
@@ -292,14 +293,19 @@ class Tally:
 
 
 class Pipe:
-    """One direction of a splice: from a source's arrivals into a sink, credit back as the sink takes them."""
+    """One direction of a splice: from a source's arrivals into a sink, credit back as the sink takes them.
+
+    See `net.base.Piping`.
+    """
 
     __slots__ = ("_before", "_done", "_sink", "_source", "_tally")
 
-    def __init__(self, source: FlowStream, sink: FlowStream, tally: Tally) -> None:
+    def __init__(self, source: FlowStream, sink: FlowStream, meter: Meter | None) -> None:
         self._source = source
         self._sink = sink
-        self._tally = tally
+        self._tally = Tally()
+        if meter is not None:
+            meter.follow(self._tally)
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._before = sink.owed
         """Bytes that others gave the sink before, and that it has not passed on yet: they are not the source's."""
@@ -330,33 +336,31 @@ class Pipe:
             self._done.set_exception(BrokenStreamError(reason))
             self._done.exception()  # whoever awaits sees it; one who does not has cut the pipe himself
 
-    def __await__(self):  # type: ignore[no-untyped-def]
-        """Wait for the end of file to have been passed on, or raise what cut it."""
-        return self._done.__await__()
+    async def joined(self, meter: Meter | None = None) -> None:
+        """Pipe the other way as well, until both have ended; see `net.base.Piping`."""
+        a, b = self._source, self._sink
+        back = Pipe(b, a, None)
+        if meter is not None:
+            meter.follow(received=back._tally)
+        try:
+            await self._done
+            await back._done
+            await a.ended()
+            await b.ended()
+            for stream in (a, b):
+                if stream.broken_by is not None:  # after both ends of file, with bytes still on their way
+                    raise BrokenStreamError(stream.broken_by)
+        except asyncio.CancelledError:
+            a.abort("cancelled")
+            b.abort("cancelled")
+            raise
+        except BrokenStreamError as broken:
+            a.abort(str(broken))
+            b.abort(str(broken))
+            raise
 
 
 def wake(waiter: asyncio.Future[None] | None) -> None:
     """Let the one who waits go on, if there is one."""
     if waiter is not None and not waiter.done():
         waiter.set_result(None)
-
-
-async def splice(a: FlowStream, b: FlowStream, sent: Tally, received: Tally) -> None:
-    """Join two streams until both directions have ended; see `net.base.Network.splice`."""
-    there, back = Pipe(a, b, sent), Pipe(b, a, received)
-    try:
-        await there
-        await back
-        await a.ended()
-        await b.ended()
-        for stream in (a, b):
-            if stream.broken_by is not None:  # after both ends of file, with bytes still on their way
-                raise BrokenStreamError(stream.broken_by)
-    except asyncio.CancelledError:
-        a.abort("cancelled")
-        b.abort("cancelled")
-        raise
-    except BrokenStreamError as broken:
-        a.abort(str(broken))
-        b.abort(str(broken))
-        raise

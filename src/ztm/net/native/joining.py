@@ -1,8 +1,6 @@
 """Two native streams joined in the core: Python only waits for the end."""
 
 import asyncio
-from collections.abc import Generator
-from typing import Any
 
 from ztm_native import Counter
 
@@ -21,6 +19,45 @@ async def splice(a: NativeStream, b: NativeStream, meter: Meter | None) -> None:
     b.feed(a)
     a.plane.core.splice(a.handle, b.handle, there, back)
     a.plane.schedule()
+    await _ended(a, b)
+
+
+class NativePipe:
+    """A splice of which one direction has begun; see `net.base.Piping`."""
+
+    __slots__ = ("_sink", "_source")
+
+    def __init__(self, source: NativeStream, sink: NativeStream, meter: Meter | None) -> None:
+        self._source = source
+        self._sink = sink
+        counter = None
+        if meter is not None:
+            counter = Counter()
+            meter.follow(counter)
+        _pipe(source, sink, counter)
+
+    async def joined(self, meter: Meter | None = None) -> None:
+        """Pipe the other way as well, until both have ended; see `net.base.Piping`."""
+        counter = None
+        if meter is not None:
+            counter = Counter()
+            meter.follow(received=counter)
+        _pipe(self._sink, self._source, counter)
+        await _ended(self._source, self._sink)
+
+
+def _pipe(source: NativeStream, sink: NativeStream, counter: Counter | None) -> None:
+    sink.feed(source)
+    source.plane.core.pipe(source.handle, sink.handle, counter)
+    source.plane.schedule()
+
+
+async def _ended(a: NativeStream, b: NativeStream) -> None:
+    """Wait until both are over, as one cuts the other.
+
+    Raises:
+        BrokenStreamError: they were cut.
+    """
     try:
         await a.ended()
         await b.ended()
@@ -33,23 +70,3 @@ async def splice(a: NativeStream, b: NativeStream, meter: Meter | None) -> None:
         if reason is not None:
             other.abort(reason)
             raise BrokenStreamError(reason)
-
-
-class NativePipe:
-    """One direction of a splice; see `net.base.Network.pipe`."""
-
-    __slots__ = ("_source",)
-
-    def __init__(self, source: NativeStream, sink: NativeStream, meter: Meter | None) -> None:
-        self._source = source
-        counter = None
-        if meter is not None:
-            counter = Counter()
-            meter.follow(counter)
-        sink.feed(source)
-        source.plane.core.pipe(source.handle, sink.handle, counter)
-        source.plane.schedule()
-
-    def __await__(self) -> Generator[Any, None, None]:
-        """Wait for the end of file to have been passed on, or raise what cut it."""
-        return self._source.piped().__await__()

@@ -6,7 +6,7 @@ It decides nothing: who may connect is said by the certificates and by its calle
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from ztm_native import TlsContext
@@ -21,6 +21,7 @@ from ztm.net.base import (
     Datagrams,
     Listener,
     Meter,
+    Piping,
     Received,
     Relaying,
     Session,
@@ -141,7 +142,7 @@ class NativeNetwork(AioNetwork):
         else:
             await super().splice(a, b, meter)
 
-    def pipe(self, source: Stream, sink: Stream, meter: Meter | None = None) -> Awaitable[None]:
+    def pipe(self, source: Stream, sink: Stream, meter: Meter | None = None) -> Piping:
         """See `net.base.Network`."""
         if isinstance(source, NativeStream) and isinstance(sink, NativeStream) and source.is_free:
             return joining.NativePipe(source, sink, meter)

@@ -3,10 +3,9 @@
 Python asks for an event only where somebody waits: a reader for bytes, a writer for room, an owner for the end.
 """
 
-import asyncio
 from functools import partial
 
-from ztm_native import OVER, PIPED, READABLE, READY, ROOM
+from ztm_native import OVER, READABLE, READY, ROOM
 from ztm_native import Stream as Handle
 
 from ztm.errors import BrokenStreamError
@@ -23,7 +22,7 @@ TURN = 1 << 20
 class NativeStream(FlowStream):
     """The half that connections and exchanges have in common."""
 
-    __slots__ = ("_feeder", "_is_held_back", "_lent", "_piped", "_wanted", "handle", "plane")
+    __slots__ = ("_feeder", "_is_held_back", "_lent", "_wanted", "handle", "plane")
 
     def __init__(self, plane: Plane, handle: Handle) -> None:
         super().__init__()
@@ -35,7 +34,6 @@ class NativeStream(FlowStream):
         """Bytes that the outlet has taken and not given credit for; the core has given it as they were taken there."""
         self._is_held_back = False
         """The outlet has more than it should, and is handed the next bytes once it has less."""
-        self._piped: asyncio.Future[None] | None = None
         self._feeder: NativeStream | None = None
         """The stream that the core pipes into this one: a cut of that one is a cut of this."""
 
@@ -102,8 +100,6 @@ class NativeStream(FlowStream):
                 self._draw()
             else:
                 wake(self._reader)
-        if bits & PIPED:
-            wake(self._piped)
         if bits & OVER:
             self._is_done()
 
@@ -142,7 +138,6 @@ class NativeStream(FlowStream):
 
     def _settle(self) -> None:
         super()._settle()
-        wake(self._piped)
         self._feeder = None
         self._wanted = 0
         self.plane.waiting.pop(self.handle.token, None)
@@ -264,21 +259,6 @@ class NativeStream(FlowStream):
     def feed(self, source: "NativeStream") -> None:
         """The core pipes `source` into this one from now on."""
         self._feeder = source
-
-    async def piped(self) -> None:
-        """Wait until all that the core pipes from here, and the end, was handed to the sink.
-
-        Raises:
-            BrokenStreamError: the stream was cut.
-        """
-        self._check_whole()
-        if not self._ended and not self._is_so(PIPED):
-            self._piped = self.plane.loop.create_future()
-            try:
-                await self._piped
-            finally:
-                self._piped = None
-        self._check_whole()
 
     def _check_whole(self) -> None:
         reason = self.broken_by
