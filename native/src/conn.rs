@@ -11,6 +11,7 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use crate::buffer;
 use crate::events::{Events, OVER, READABLE, ROOM, Watch};
 use crate::flow::{Outlet, Port, Reason};
 use crate::inlet::{self, Inlet};
@@ -62,6 +63,9 @@ pub enum Wake {
 impl Conn {
     pub fn new(events: &Arc<Events>, sock: &Arc<TcpStream>, tls: Option<Tls>) -> Arc<Self> {
         tune(sock);
+        if tls.is_some() {
+            buffer::widen(sock);
+        }
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             watch: Watch::new(events),

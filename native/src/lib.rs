@@ -5,6 +5,7 @@
 //! goes back to a sender when the next hop has taken its bytes.
 #![deny(unsafe_code)]
 
+pub mod buffer;
 pub mod clock;
 pub mod conn;
 pub mod core;
