@@ -20,6 +20,8 @@ READY: int
 """Event of a `Stream`: what was watched for has come. The detail is an int, the bits of `Stream.watch`."""
 DATAGRAM: int
 """Event of a `Datagrams`: the detail is `(bytes, host, port)`."""
+UNACCEPTED: int
+"""Event of a `Listener`: it cannot accept connections, and tries again; told once until it can. The detail says why."""
 
 READABLE: int
 """`Stream.take` has bytes, the end, or a cut."""

@@ -21,6 +21,8 @@ pub const OVER: u8 = 8;
 /// What happened to whoever has the event's token.
 pub enum Happening {
     Accepted(Arc<dyn Port>),
+    /// A listener cannot accept, and tries again; told once until it can.
+    Unaccepted(std::io::Error),
     Dialled(Result<Arc<dyn Port>, Failure>),
     Request(Arc<dyn Port>),
     Closed(Arc<str>),

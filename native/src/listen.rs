@@ -83,10 +83,19 @@ impl Listener {
     }
 
     async fn accept_all(self: Arc<Self>, socket: TcpListener) {
+        let mut is_told = false;
         loop {
             match socket.accept().await {
-                Ok((sock, _)) => self.accepted(sock),
-                Err(_) => tokio::time::sleep(BREATH).await,
+                Ok((sock, _)) => {
+                    is_told = false;
+                    self.accepted(sock);
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        self.events.push(self.token, Happening::Unaccepted(error));
+                    }
+                    tokio::time::sleep(BREATH).await;
+                }
             }
         }
     }

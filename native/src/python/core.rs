@@ -27,6 +27,7 @@ pub const REQUEST: u8 = 3;
 pub const CLOSED: u8 = 4;
 pub const READY: u8 = 5;
 pub const DATAGRAM: u8 = 6;
+pub const UNACCEPTED: u8 = 7;
 
 #[pyclass(frozen, module = "ztm_native")]
 pub struct Core {
@@ -209,6 +210,7 @@ impl Core {
             Happening::Request(port) => (REQUEST, self.stream(port).into_bound_py_any(py)?),
             Happening::Dialled(Ok(port)) => (DIALLED, self.stream(port).into_bound_py_any(py)?),
             Happening::Dialled(Err(failure)) => (DIALLED, Failure { failure }.into_bound_py_any(py)?),
+            Happening::Unaccepted(error) => (UNACCEPTED, error.to_string().into_bound_py_any(py)?),
             Happening::Closed(reason) => (CLOSED, reason.as_ref().into_bound_py_any(py)?),
             Happening::Ready(bits) => (READY, bits.into_bound_py_any(py)?),
             Happening::Datagram(data, from) => {

@@ -19,6 +19,7 @@ fn ztm_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("CLOSED", core::CLOSED)?;
     module.add("READY", core::READY)?;
     module.add("DATAGRAM", core::DATAGRAM)?;
+    module.add("UNACCEPTED", core::UNACCEPTED)?;
     module.add("READABLE", events::READABLE)?;
     module.add("ROOM", events::ROOM)?;
     module.add("ANSWERED", events::ANSWERED)?;

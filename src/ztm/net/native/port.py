@@ -5,8 +5,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from ztm_native import UNACCEPTED, TlsContext
 from ztm_native import Listener as Handle
-from ztm_native import TlsContext
 
 from ztm.errors import CertificateError
 from ztm.model import Address, Identity
@@ -48,8 +48,11 @@ class NativePort(Acceptor):
         """See `net.base.Listener`."""
         return Address(self._name[0], self._name[1])
 
-    def happened(self, _kind: int, detail: Any) -> None:
-        """A connection was accepted."""
+    def happened(self, kind: int, detail: Any) -> None:
+        """A connection was accepted, or cannot be."""
+        if kind == UNACCEPTED:  # out of descriptors, most of the time
+            log.warning("cannot accept connections on %s: %s; trying again", self.address, detail)
+            return
         stream = NativeConnection(self._plane, detail)
         if self._admit is not None:
             try:
