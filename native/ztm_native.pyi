@@ -90,9 +90,8 @@ class Stream:
     @property
     def broken_by(self) -> str | None:
         """Why it was cut; None while it was not."""
-    @property
-    def certificate(self) -> bytes | None:
-        """The verified peer's certificate (DER) of the TLS session below; None without TLS."""
+    def take_certificate(self) -> bytes | None:
+        """The verified peer's certificate (DER) of a TLS connection, to whom asks first; None without TLS."""
     @property
     def remote(self) -> tuple[str, int] | None: ...
     @property

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use socket2::SockRef;
@@ -46,7 +46,8 @@ pub struct Conn {
     is_due: AtomicBool,
     is_tls: bool,
     is_own: AtomicBool,
-    certificate: OnceLock<Arc<[u8]>>,
+    /// The peer's, until somebody takes it.
+    certificate: Mutex<Option<Vec<u8>>>,
     remote: Option<SocketAddr>,
     local: Option<SocketAddr>,
 }
@@ -80,7 +81,7 @@ impl Conn {
             is_marked: AtomicBool::new(false),
             is_due: AtomicBool::new(false),
             is_own: AtomicBool::new(false),
-            certificate: OnceLock::new(),
+            certificate: Mutex::default(),
             remote: sock.peer_addr().ok(),
             local: sock.local_addr().ok(),
         })
@@ -106,12 +107,10 @@ impl Conn {
 
     /// The handshake has shown who the peer is.
     pub fn shaken(&self) {
-        let wire = lock(&self.wire);
-        if let Some(tls) = &wire.tls {
+        let mut wire = lock(&self.wire);
+        if let Some(tls) = &mut wire.tls {
             self.is_own.store(tls.is_own(), Ordering::Release);
-            if let Some(certificate) = tls.peer_certificate() {
-                let _ = self.certificate.set(certificate);
-            }
+            *lock(&self.certificate) = tls.take_peer_certificate();
         }
     }
 

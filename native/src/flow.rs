@@ -62,7 +62,10 @@ pub trait Port: Outlet {
         false
     }
     fn is_own(&self) -> bool;
-    fn certificate(&self) -> Option<Arc<[u8]>>;
+    /// The verified peer's certificate (DER), to whom asks first; nobody needs it twice, and many are kept open.
+    fn take_certificate(&self) -> Option<Vec<u8>> {
+        None
+    }
     fn remote(&self) -> Option<SocketAddr>;
     fn local(&self) -> Option<SocketAddr>;
     fn exchange(&self) -> Option<&crate::http2::exchange::Exchange> {

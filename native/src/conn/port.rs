@@ -1,7 +1,6 @@
 //! A connection as the others see it: a port.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -128,8 +127,8 @@ impl Port for Conn {
         self.is_own.load(Ordering::Acquire)
     }
 
-    fn certificate(&self) -> Option<Arc<[u8]>> {
-        self.certificate.get().cloned()
+    fn take_certificate(&self) -> Option<Vec<u8>> {
+        lock(&self.certificate).take()
     }
 
     fn remote(&self) -> Option<SocketAddr> {

@@ -179,10 +179,6 @@ impl Port for Pit {
         self.is_own
     }
 
-    fn certificate(&self) -> Option<Arc<[u8]>> {
-        None
-    }
-
     fn remote(&self) -> Option<SocketAddr> {
         None
     }

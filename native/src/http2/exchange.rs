@@ -307,10 +307,6 @@ impl Port for Exchange {
         self.session.options.own
     }
 
-    fn certificate(&self) -> Option<Arc<[u8]>> {
-        self.session.below.certificate()
-    }
-
     fn remote(&self) -> Option<SocketAddr> {
         self.session.below.remote()
     }

@@ -86,9 +86,6 @@ impl Port for Probe {
     fn is_own(&self) -> bool {
         false
     }
-    fn certificate(&self) -> Option<Arc<[u8]>> {
-        None
-    }
     fn remote(&self) -> Option<std::net::SocketAddr> {
         None
     }

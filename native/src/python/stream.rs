@@ -72,9 +72,8 @@ impl Stream {
         self.port.inlet().broken_by().map(|reason| reason.to_string())
     }
 
-    #[getter]
-    fn certificate<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        self.port.certificate().map(|der| PyBytes::new(py, &der))
+    fn take_certificate<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.port.take_certificate().map(|der| PyBytes::new(py, &der))
     }
 
     #[getter]

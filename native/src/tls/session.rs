@@ -1,7 +1,5 @@
 //! One TLS session: handshake, then bytes both ways, then its end.
 
-use std::sync::Arc;
-
 use super::TlsError;
 use super::alert::Fault;
 use super::library::Library;
@@ -31,7 +29,7 @@ enum Stage {
 pub struct Tls {
     stage: Stage,
     /// What is known of the peer when the handshake is done.
-    peer: Option<Arc<[u8]>>,
+    peer: Option<Vec<u8>>,
     is_done: bool,
     is_own: bool,
     failure: Option<Box<TlsError>>,
@@ -79,7 +77,7 @@ impl Tls {
         };
         self.is_done = true;
         self.is_own = library.is_own();
-        self.peer = library.peer_certificate().map(Arc::from);
+        self.peer = library.peer_certificate();
         match library.records() {
             Ok(Some(records)) => self.stage = Stage::Records(Box::new(records)),
             Ok(None) => {}
@@ -164,10 +162,10 @@ impl Tls {
         self.is_own
     }
 
-    /// The peer's verified certificate (DER). None until the handshake is done.
+    /// The peer's verified certificate (DER), once. None until the handshake is done.
     #[must_use]
-    pub fn peer_certificate(&self) -> Option<Arc<[u8]>> {
-        self.peer.clone()
+    pub fn take_peer_certificate(&mut self) -> Option<Vec<u8>> {
+        self.peer.take()
     }
 
     fn check_done(&self) -> Result<(), TlsError> {

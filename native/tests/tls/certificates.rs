@@ -24,7 +24,7 @@ fn refused(error: Result<(), TlsError>) -> String {
 fn both_sides_of_one_mesh_see_each_others_certificate() {
     let ca = Ca::v1();
     let (client, server) = (ca.card(&rsa(), &V1), ca.card(&rsa(), &V1));
-    let (pair, result) = shaken((&ca, &client), (&ca, &server));
+    let (mut pair, result) = shaken((&ca, &client), (&ca, &server));
     result.unwrap();
     let der = |card: &Card| {
         openssl::x509::X509::from_pem(card.certificate.as_bytes())
@@ -32,8 +32,14 @@ fn both_sides_of_one_mesh_see_each_others_certificate() {
             .to_der()
             .unwrap()
     };
-    assert_eq!(pair.server.peer_certificate().as_deref(), Some(der(&client).as_slice()));
-    assert_eq!(pair.client.peer_certificate().as_deref(), Some(der(&server).as_slice()));
+    assert_eq!(
+        pair.server.take_peer_certificate().as_deref(),
+        Some(der(&client).as_slice())
+    );
+    assert_eq!(
+        pair.client.take_peer_certificate().as_deref(),
+        Some(der(&server).as_slice())
+    );
     assert!(pair.client.is_own() && pair.server.is_own());
 }
 

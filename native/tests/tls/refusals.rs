@@ -32,7 +32,7 @@ fn nothing_is_carried_before_the_handshake_is_done() {
     let mut tls = ca.context(&ca.card(&rsa(), &V1), true).start().unwrap();
     assert!(tls.encrypt(b"early").is_err());
     assert!(tls.decrypt(&mut Input::from(b"early".as_slice()), &mut [0; 9]).is_err());
-    assert!(tls.peer_certificate().is_none() && !tls.is_own());
+    assert!(tls.take_peer_certificate().is_none() && !tls.is_own());
     tls.close();
     assert!(tls.output().is_empty());
 }

@@ -53,8 +53,8 @@ class _Entry(Generic[S]):
     version: Version = field(default_factory=Version)
     labels: tuple[str, ...] = ()
     ping_ms: int | None = None
-    controls: dict[S, None] = field(default_factory=dict)
-    passives: dict[S, None] = field(default_factory=dict)
+    controls: tuple[S, ...] = ()
+    passives: tuple[S, ...] = ()
     left: float = 0.0
     """When the last control session ended."""
 
@@ -86,6 +86,8 @@ class Registry(Generic[S]):
         self._of_user: dict[str, dict[str, None]] = {}
         self._absent: dict[str, None] = {}
         """Ids without a control session: the only ones that can be forgotten."""
+        self._told: tuple[tuple[str, ...], Version] = ((), Version())
+        """The hubs and the version that an agent told last: most tell the same, and thousands share it then."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -145,17 +147,16 @@ class Registry(Generic[S]):
         self.check_room(endpoint_id, now)
         if endpoint_id not in self._owners:
             self._claims[owner.user] += 1
-        self._owners[endpoint_id] = owner
+            self._owners[endpoint_id] = owner
         entry = self._entries.get(endpoint_id) or self._add(endpoint_id, owner.user, remote, now)
         if name:
             entry.name = name
         if passive:
-            entry.passives[session] = None
+            entry.passives = (*_without(entry.passives, session), session)
             return
         if not entry.controls:
             entry.remote = remote
-        entry.controls.pop(session, None)
-        entry.controls[session] = None
+        entry.controls = (*_without(entry.controls, session), session)
         entry.heartbeat = now
         entry.hubs = self._with_own_hub(entry.hubs)
         self._absent.pop(endpoint_id, None)
@@ -165,9 +166,9 @@ class Registry(Generic[S]):
         entry = self._entries.get(endpoint_id)
         if entry is None:
             return
-        entry.passives.pop(session, None)
+        entry.passives = _without(entry.passives, session)
         if session in entry.controls:
-            del entry.controls[session]
+            entry.controls = _without(entry.controls, session)
             if not entry.controls:
                 entry.left = now
                 self._absent[endpoint_id] = None
@@ -188,8 +189,10 @@ class Registry(Generic[S]):
         """
         entry = self._known(endpoint_id)
         entry.name = name or entry.name
-        entry.hubs = self._with_own_hub(tuple(hubs)) if entry.controls else tuple(hubs)
-        entry.version = version
+        told = self._with_own_hub(tuple(hubs)) if entry.controls else tuple(hubs), version
+        if told != self._told:
+            self._told = told
+        entry.hubs, entry.version = self._told
         entry.labels = tuple(labels)
         entry.heartbeat = now
 
@@ -201,7 +204,7 @@ class Registry(Generic[S]):
     def control(self, endpoint_id: str) -> S | None:
         """The control session that requests go to: the one added last."""
         entry = self._entries.get(endpoint_id)
-        return next(reversed(entry.controls), None) if entry else None
+        return entry.controls[-1] if entry and entry.controls else None
 
     def controls(self, endpoint_id: str) -> list[S]:
         """All control sessions of an endpoint, oldest first."""
@@ -333,6 +336,10 @@ class Registry(Generic[S]):
             control_sessions=len(entry.controls),
             passive_sessions=len(entry.passives),
         )
+
+
+def _without(sessions: tuple[S, ...], session: S) -> tuple[S, ...]:
+    return tuple([one for one in sessions if one != session])
 
 
 P = TypeVar("P")

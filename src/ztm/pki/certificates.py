@@ -6,6 +6,7 @@ for the caller to ask (`Identity.is_hub`).
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -169,7 +170,8 @@ def _identity(certificate: x509.Certificate) -> Identity:
             )
         key = keys.check_strength(certificate.public_key())
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return Identity(user=names[0], key=keys.digest(key), not_before=begin, not_after=end)
+    user, digest = sys.intern(names[0]), sys.intern(keys.digest(key))  # of thousands that may be of one user
+    return Identity(user=user, key=digest, not_before=begin, not_after=end)
 
 
 def _load_ca(pem: str) -> x509.Certificate:

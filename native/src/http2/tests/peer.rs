@@ -106,10 +106,6 @@ impl Port for Below {
         false
     }
 
-    fn certificate(&self) -> Option<Arc<[u8]>> {
-        None
-    }
-
     fn remote(&self) -> Option<SocketAddr> {
         None
     }

@@ -29,7 +29,7 @@ class NativeConnection(NativeStream):
         """See `net.base.Stream`."""
         if not self._is_known:
             self._is_known = True
-            certificate = self.handle.certificate
+            certificate = self.handle.take_certificate()
             if certificate is not None:
                 with contextlib.suppress(CertificateError):  # then it names nobody, and nobody is refused everywhere
                     self._identity = identity_of(certificate)
