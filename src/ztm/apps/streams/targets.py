@@ -26,17 +26,19 @@ class Targets:
 
     def __init__(self, targets: Iterable[Address], network: Network) -> None:
         self._network = network
-        self._balancer = Balancer(targets)
-        self._reasons: dict[Address, str] = {}
+        self._targets = {str(target): target for target in targets}
+        """By name, which is what all else here is kept by: every caller looks it up, and texts know their hash."""
+        self._balancer = Balancer(self._targets)
+        self._reasons: dict[str, str] = {}
         """Why a target could not be reached, for those whose last try failed."""
-        self._reached: set[Address] = set()
+        self._reached: set[str] = set()
 
     def replace(self, targets: Iterable[Address]) -> None:
         """Choose among these from now on; what is known of those that stay is kept."""
-        kept = tuple(targets)
-        self._balancer.replace(kept)
-        self._reasons = {target: why for target, why in self._reasons.items() if target in kept}
-        self._reached.intersection_update(kept)
+        self._targets = {str(target): target for target in targets}
+        self._balancer.replace(self._targets)
+        self._reasons = {name: why for name, why in self._reasons.items() if name in self._targets}
+        self._reached.intersection_update(self._targets)
 
     @asynccontextmanager
     async def reach(self, dial: Callable[[Address], Awaitable[T]]) -> AsyncIterator[tuple[Address, T]]:
@@ -47,37 +49,40 @@ class Targets:
             DeadlineError: none answered in time.
         """
         failures: list[ZtmError] = []
-        for target in self._balancer.order(self._network.now()):
-            self._balancer.opened(target)
+        targets = self._targets
+        for name in self._balancer.order(self._network.now()):
+            target = targets[name]
+            self._balancer.opened(name)
             try:
                 try:
                     reached = await dial(target)
                 except (UnreachableError, DeadlineError) as error:
-                    self._failed(target, error)
+                    self._failed(name, error)
                     failures.append(error)
                     continue
-                self._succeeded(target)
+                self._succeeded(name)
                 yield target, reached
             finally:
-                self._balancer.closed(target)
+                self._balancer.closed(name)
             return
         raise unreached(failures)
 
-    def _failed(self, target: Address, error: ZtmError) -> None:
-        self._balancer.failed(target, self._network.now())
-        self._reasons[target] = str(error)
-        self._reached.discard(target)
+    def _failed(self, name: str, error: ZtmError) -> None:
+        self._balancer.failed(name, self._network.now())
+        self._reasons[name] = str(error)
+        self._reached.discard(name)
 
-    def _succeeded(self, target: Address) -> None:
-        self._balancer.succeeded(target)
-        self._reasons.pop(target, None)
-        self._reached.add(target)
+    def _succeeded(self, name: str) -> None:
+        self._balancer.succeeded(name)
+        self._reasons.pop(name, None)
+        self._reached.add(name)
 
     def shown(self, target: Address) -> TargetShown:
         """How `target` is doing, for the exit's owner."""
-        held = self._balancer.held(target, self._network.now())
-        reason = self._reasons.get(target)
-        state = health(held, is_failed=reason is not None, is_reached=target in self._reached)
+        name = str(target)
+        held = self._balancer.held(name, self._network.now())
+        reason = self._reasons.get(name)
+        state = health(held, is_failed=reason is not None, is_reached=name in self._reached)
         return TargetShown(target.host, target.port, reason or UNSET, UNSET if state == UNTRIED else state)
 
 
