@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from http2_peer import MemoryFlow
 from ztm.errors import BrokenStreamError
-from ztm.net.flow import Pipe, Tally, splice
+from ztm.net.flow import Pipe
 from ztm.testing import run_virtual, settle
 
 
@@ -26,7 +26,7 @@ async def test_what_was_put_back_is_credited_once() -> None:
     source.arrived(b"headbody")
     assert await source.read() == b"headbody"
     source.unread(b"body")
-    Pipe(source, sink, Tally())
+    Pipe(source, sink, None)
     source.arrived(b"more")
     assert bytes(sink.sent) == b"bodymore"
     assert source.credited == 12
@@ -35,7 +35,7 @@ async def test_what_was_put_back_is_credited_once() -> None:
 async def test_a_pipe_gives_credit_as_the_next_hop_takes_the_bytes() -> None:
     source, sink = MemoryFlow(), MemoryFlow()
     sink.room = 10
-    Pipe(source, sink, Tally())
+    Pipe(source, sink, None)
     source.arrived(bytes(25))
     assert source.credited == 10
     sink.take(15)
@@ -46,7 +46,7 @@ async def test_a_pipe_gives_no_credit_for_what_was_sent_before_it() -> None:
     source, sink = MemoryFlow(), MemoryFlow()
     sink.room = 0
     sink.write_now(bytes(100))
-    Pipe(source, sink, Tally())
+    Pipe(source, sink, None)
     source.arrived(bytes(30))
     sink.take(60)
     assert source.credited == 0
@@ -71,7 +71,7 @@ async def test_a_writer_waits_until_all_is_taken() -> None:
 async def test_a_cut_gives_back_the_credit_of_what_was_not_taken() -> None:
     source, sink = MemoryFlow(), MemoryFlow()
     sink.room = 0
-    Pipe(source, sink, Tally())
+    Pipe(source, sink, None)
     source.arrived(bytes(30))
     sink.broken("gone")
     source.arrived(bytes(10))
@@ -82,7 +82,7 @@ async def test_a_cut_before_the_pipe_was_made_is_passed_on() -> None:
     source, sink = MemoryFlow(), MemoryFlow()
     source.broken("gone")
     with pytest.raises(BrokenStreamError, match="gone"):
-        await Pipe(source, sink, Tally())
+        await Pipe(source, sink, None).joined()
     assert sink.is_aborted
 
 
@@ -92,7 +92,7 @@ async def test_an_end_and_a_cut_before_the_splice_was_made_are_both_passed_on() 
     a.finished()
     a.broken("gone")
     with pytest.raises(BrokenStreamError):
-        await splice(a, b, Tally(), Tally())
+        await Pipe(a, b, None).joined()
     assert bytes(b.sent) == b"last"
     assert b.is_aborted
 
@@ -107,7 +107,7 @@ async def test_a_cut_after_both_ends_is_no_success_if_bytes_were_left() -> None:
 
     a, b = MemoryFlow(), Slow()
     b.room = 0
-    splicing = asyncio.ensure_future(splice(a, b, Tally(), Tally()))
+    splicing = asyncio.ensure_future(Pipe(a, b, None).joined())
     await settle()
     a.arrived(bytes(100))
     a.finished()
@@ -126,7 +126,7 @@ def test_no_credit_is_lost_or_given_twice(steps: list[tuple[int, int]], before: 
         source, sink = MemoryFlow(), MemoryFlow()
         sink.room = 0
         sink.write_now(bytes(before))
-        Pipe(source, sink, Tally())
+        Pipe(source, sink, None)
         arrived, owed = 0, before
         for size, taken in steps:
             source.arrived(bytes(size))
