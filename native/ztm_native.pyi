@@ -208,10 +208,10 @@ class Core:
         controls: float,
     ) -> Session:
         """Speak HTTP/2 over `stream`; see `ztm.net.base.SessionLimits`. Without `answers` no stream is accepted."""
-    def splice(self, a: Stream, b: Stream, there: Counter | None, back: Counter | None) -> None:
-        """Join two streams; watch both for OVER. A cut of either is a cut of the other, for the same reason."""
     def pipe(self, source: Stream, sink: Stream, counter: Counter | None) -> None:
-        """One direction of a splice."""
+        """Hand all that `source` receives to `sink`, in bytes, end and cut. For a splice pipe both ways, and watch both
+        for OVER: a cut of either is a cut of the other then, for the same reason.
+        """
     def datagrams(self, fd: int, connected: bool) -> Datagrams:
         """A UDP socket, which is owned from now on."""
     def relay(

@@ -131,13 +131,6 @@ impl Core {
         }
     }
 
-    fn splice(&self, a: &Stream, b: &Stream, there: Option<&Counter>, back: Option<&Counter>) {
-        self.core.order(|turn| {
-            flow::pipe(turn, &a.port, &b.port, there.map(|made| made.count.clone()));
-            flow::pipe(turn, &b.port, &a.port, back.map(|made| made.count.clone()));
-        });
-    }
-
     fn pipe(&self, source: &Stream, sink: &Stream, counter: Option<&Counter>) {
         self.core
             .order(|turn| flow::pipe(turn, &source.port, &sink.port, counter.map(|made| made.count.clone())));

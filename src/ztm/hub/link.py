@@ -37,7 +37,7 @@ class Link:
         if self._said[0] != source:
             remote = self.remote
             said: dict[str, str | int] = {"src": source, "ip": remote.host, "port": remote.port, "username": self.user}
-            self._said = source, paths.joined(said)
+            self._said = source, paths.encode_query(said)
         return self._said[1]
 
     def check_speaks_for(self, endpoint: str) -> None:

@@ -125,10 +125,10 @@ def fill(template: str, query: Mapping[str, str | int] | None = None, **params: 
         UsageError: a parameter is missing or empty.
     """
     path = _path(template, tuple(params.items()))
-    return f"{path}?{joined(query)}" if query else path
+    return f"{path}?{encode_query(query)}" if query else path
 
 
-def joined(query: Mapping[str, str | int]) -> str:
+def encode_query(query: Mapping[str, str | int]) -> str:
     """`query` as it stands behind the ``?`` of a request target."""
     return "&".join([f"{key}={encode(str(value))}" if value != "" else key for key, value in query.items()])
 

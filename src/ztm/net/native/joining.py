@@ -9,19 +9,6 @@ from ztm.net.base import Meter
 from ztm.net.native.stream import NativeStream
 
 
-async def splice(a: NativeStream, b: NativeStream, meter: Meter | None) -> None:
-    """Join two streams until both directions have ended; see `net.base.Network.splice`."""
-    there = back = None
-    if meter is not None:
-        there, back = Counter(), Counter()
-        meter.follow(there, back)
-    a.feed(b)
-    b.feed(a)
-    a.plane.core.splice(a.handle, b.handle, there, back)
-    a.plane.schedule()
-    await _ended(a, b)
-
-
 class NativePipe:
     """A splice of which one direction has begun; see `net.base.Piping`."""
 
@@ -42,31 +29,23 @@ class NativePipe:
         if meter is not None:
             counter = Counter()
             meter.follow(received=counter)
-        _pipe(self._sink, self._source, counter)
-        await _ended(self._source, self._sink)
+        a, b = self._source, self._sink
+        _pipe(b, a, counter)
+        try:
+            await a.ended()
+            await b.ended()
+        except asyncio.CancelledError:
+            a.abort("cancelled")
+            b.abort("cancelled")
+            raise
+        for stream, other in ((a, b), (b, a)):
+            reason = stream.broken_by
+            if reason is not None:
+                other.abort(reason)
+                raise BrokenStreamError(reason)
 
 
 def _pipe(source: NativeStream, sink: NativeStream, counter: Counter | None) -> None:
     sink.feed(source)
     source.plane.core.pipe(source.handle, sink.handle, counter)
     source.plane.schedule()
-
-
-async def _ended(a: NativeStream, b: NativeStream) -> None:
-    """Wait until both are over, as one cuts the other.
-
-    Raises:
-        BrokenStreamError: they were cut.
-    """
-    try:
-        await a.ended()
-        await b.ended()
-    except asyncio.CancelledError:
-        a.abort("cancelled")
-        b.abort("cancelled")
-        raise
-    for stream, other in ((a, b), (b, a)):
-        reason = stream.broken_by
-        if reason is not None:
-            other.abort(reason)
-            raise BrokenStreamError(reason)

@@ -30,9 +30,9 @@ from ztm.net.base import (
     TlsConfig,
 )
 from ztm.net.listener import bind, check_peer
-from ztm.net.native import joining
 from ztm.net.native.datagrams import NativeDatagrams
 from ztm.net.native.dialling import Dialler
+from ztm.net.native.joining import NativePipe
 from ztm.net.native.plane import forget, plane
 from ztm.net.native.port import NativePort
 from ztm.net.native.relaying import NativeRelaying
@@ -135,17 +135,10 @@ class NativeNetwork(AioNetwork):
         )
         return NativeSession(stream, handle, answer, own)
 
-    async def splice(self, a: Stream, b: Stream, meter: Meter | None = None) -> None:
-        """See `net.base.Network`."""
-        if isinstance(a, NativeStream) and isinstance(b, NativeStream) and a.is_free and b.is_free:
-            await joining.splice(a, b, meter)
-        else:
-            await super().splice(a, b, meter)
-
     def pipe(self, source: Stream, sink: Stream, meter: Meter | None = None) -> Piping:
         """See `net.base.Network`."""
-        if isinstance(source, NativeStream) and isinstance(sink, NativeStream) and source.is_free:
-            return joining.NativePipe(source, sink, meter)
+        if isinstance(source, NativeStream) and isinstance(sink, NativeStream) and source.is_free and sink.is_free:
+            return NativePipe(source, sink, meter)
         return super().pipe(source, sink, meter)
 
     # ------------------------------------------------------------------ datagrams
